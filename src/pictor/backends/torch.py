@@ -1,0 +1,255 @@
+"""Runs a part of a model with the classes of diffusers and transformers, on a CPU or a GPU.
+
+Importing this file does not import torch: that happens when a network is loaded.
+"""
+
+import contextlib
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pictor.backends.base import PARTS, Array, first_line
+from pictor.backends.weights import find_weights, read_header
+from pictor.core.errors import InputError, MissingExtraError, ModelError, PictorError
+
+if TYPE_CHECKING:
+    import torch
+
+CLASSES = {
+    "unet": ("diffusers", ("UNet2DConditionModel",)),
+    "vae": ("diffusers", ("AutoencoderTiny", "AutoencoderKL")),
+    "text_encoder": ("transformers", ("CLIPTextModel", "CLIPTextModelWithProjection")),
+}
+"""Subfolder -> library, and its classes that are known to be called as `call` does."""
+
+DTYPES = ("auto", "float32", "float16", "bfloat16")
+
+# One lock for all modules: loading changes settings that both libraries have once a process.
+_loading = threading.Lock()
+
+
+class TorchModule:
+    """A part of a diffusers folder, loaded when it is first run.
+
+    Args:
+        folder: the model folder, the one with model_index.json.
+        name: a key of `PARTS`.
+        device: "cpu", "cuda", "cuda:1", ...; "auto" is a GPU where there is one.
+        dtype: "float32", "float16" or "bfloat16"; "auto" is float32 on a CPU, where halves are many times
+            slower, and float16 elsewhere, except for autoencoders whose configuration forbids it.
+    """
+
+    def __init__(self, folder: Path, name: str, *, device: str = "auto", dtype: str = "auto") -> None:
+        if dtype not in DTYPES:
+            raise InputError(f"unknown dtype {dtype!r}", expected=", ".join(DTYPES), param="dtype")
+        self.folder = folder
+        self.name = name
+        self.device = device
+        self.dtype = dtype
+        self._network: Any = None
+
+    def load(self) -> None:
+        """Load the network where that has not been done.
+
+        Raises:
+            MissingExtraError: torch is not installed.
+            InputError: there is no such device.
+            ModelError: a file is missing, damaged, or of another kind.
+        """
+        if self._network is not None:
+            return
+        with _loading:
+            if self._network is not None:  # loaded by another thread in the meantime
+                return
+            require_torch("the torch backend")
+            import torch
+
+            device = find_device(self.device)
+            network = load_network(self.folder, self.name)
+            if self.dtype == "auto":
+                upcast = bool(getattr(network.config, "force_upcast", False))
+                dtype = torch.float32 if device.type == "cpu" or upcast else torch.float16
+            else:
+                dtype = getattr(torch, self.dtype)
+            with _quiet():
+                network.to(device=device, dtype=dtype)
+                if PARTS[self.name].subfolder != "text_encoder":
+                    network.to(memory_format=torch.channels_last)
+            self._network = network
+
+    def run(self, **arrays: Array) -> dict[str, Array]:
+        """Run the network once; see `pictor.backends.base.Module.run`."""
+        self.load()
+        import torch
+
+        expected = PARTS[self.name].inputs
+        if arrays.keys() != expected.keys():
+            raise PictorError(
+                f"{self.name} was given the inputs {', '.join(sorted(arrays))}", expected=", ".join(expected)
+            )
+        try:
+            with torch.inference_mode():
+                outputs = call(
+                    self.name, self._network, {key: self._send(key, arrays[key]) for key in expected}
+                )
+                return {key: tensor.float().cpu().numpy() for key, tensor in outputs.items()}
+        except (RuntimeError, ValueError, IndexError) as error:
+            shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in arrays.items())
+            raise PictorError(f"{self.name} cannot run with {shapes}: {first_line(error)}") from error
+
+    def _send(self, key: str, array: Array) -> "torch.Tensor":
+        import torch
+
+        network = self._network
+        if np.issubdtype(array.dtype, np.integer):
+            return torch.from_numpy(np.ascontiguousarray(array, np.int64)).to(network.device)
+        # bfloat16(745.3) is 744: times are rounded only after the network has made sines of them.
+        dtype = torch.float32 if key == "timestep" else network.dtype
+        return torch.from_numpy(np.ascontiguousarray(array, np.float32)).to(network.device, dtype)
+
+
+def call(name: str, network: Any, inputs: dict[str, "torch.Tensor"]) -> dict[str, "torch.Tensor"]:
+    """Call a network of diffusers or transformers by the names in `PARTS`.
+
+    Args:
+        name: a key of `PARTS`.
+        network: what `load_network` returned for it.
+        inputs: tensors by name, on the network's device.
+
+    Returns:
+        Tensors by name. An encoder's latent is the mode of its distribution, where it has one.
+    """
+    if name == "unet":
+        out = network(
+            inputs["sample"], inputs["timestep"], encoder_hidden_states=inputs["encoder_hidden_states"]
+        )
+        return {"out_sample": out.sample}
+    if name == "decoder":
+        return {"image": network.decode(inputs["latent"]).sample}
+    if name == "encoder":
+        out = network.encode(inputs["image"])
+        return {"latent": out.latent_dist.mode() if hasattr(out, "latent_dist") else out.latents}
+    out = network(input_ids=inputs["input_ids"])
+    optional = {key: getattr(out, key, None) for key in ("pooler_output", "text_embeds")}
+    return {"last_hidden_state": out.last_hidden_state} | {
+        key: tensor for key, tensor in optional.items() if tensor is not None
+    }
+
+
+def load_network(folder: Path, name: str) -> Any:
+    """Load one part with its class in diffusers or transformers, in float32 on the CPU, ready to be run.
+
+    Args:
+        folder: the model folder.
+        name: a key of `PARTS`. An autoencoder is loaded without the half that the part does not need.
+
+    Raises:
+        MissingExtraError: torch, diffusers or transformers are not installed.
+        ModelError: a file is missing, damaged, or of another kind.
+    """
+    require_torch("the torch backend")
+    import torch
+
+    subfolder = PARTS[name].subfolder
+    place = folder / subfolder
+    weights = find_weights(place)
+    read_header(weights)
+    kind = _network_class(place, subfolder)
+    options: dict[str, Any] = {"use_safetensors": True, "local_files_only": True, "output_loading_info": True}
+    if weights.name.endswith(".fp16.safetensors"):
+        options["variant"] = "fp16"
+    # transformers has renamed diffusers' word for it
+    options["dtype" if CLASSES[subfolder][0] == "transformers" else "torch_dtype"] = torch.float32
+    try:
+        with _quiet():
+            network, report = kind.from_pretrained(place, **options)
+    except Exception as error:  # both libraries raise whatever they meet
+        raise ModelError(f"cannot load {place}: {first_line(error)}") from error
+    missing = sorted(report["missing_keys"])
+    if missing:  # the libraries would go on with random numbers
+        raise ModelError(f"{weights} lacks {len(missing)} tensors, {missing[0]!r} among them")
+    unused = {"decoder": ("encoder", "quant_conv"), "encoder": ("decoder", "post_quant_conv")}.get(name, ())
+    for child in unused:
+        if getattr(network, child, None) is not None:
+            setattr(network, child, None)
+    return network.eval().requires_grad_(False)
+
+
+def find_device(device: str) -> "torch.device":
+    """The device of this name; "auto" is a GPU where there is one.
+
+    Raises:
+        InputError: the name is unknown, or there is no such device here.
+    """
+    require_torch("the torch backend")
+    import torch
+
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        found = torch.device(device)
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(
+            f"the device {device!r} cannot be used: {first_line(error)}",
+            expected='"auto", "cpu", or a GPU that torch can see',
+            param="device",
+        ) from error
+    return found
+
+
+def require_torch(feature: str) -> None:
+    """Check that torch, diffusers and transformers can be imported.
+
+    Args:
+        feature: what they are for, as the subject of a sentence ("training").
+
+    Raises:
+        MissingExtraError: one of them is not installed.
+    """
+    try:
+        import diffusers  # noqa: F401
+        import torch  # noqa: F401
+        import transformers  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError(feature) from error
+
+
+def _network_class(place: Path, subfolder: str) -> Any:
+    library, known = CLASSES[subfolder]
+    path = place / "config.json"
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+        names = config.get("architectures") or [config["_class_name"]]
+    except OSError as error:
+        raise ModelError(f"cannot read {path}: {error.strerror}") from error
+    except (ValueError, KeyError, AttributeError) as error:
+        raise ModelError(f"{path} is damaged", expected="the configuration of a network") from error
+    if names[0] not in known:
+        raise ModelError(f"{path} is for the class {names[0]!r}", expected=" or ".join(known))
+    # The modules are lazy: the attribute is what imports the class.
+    return getattr(__import__(library), names[0])
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the progress bars and remarks of both libraries: what matters is raised."""
+    import diffusers.utils.logging as diffusers_logging
+    import transformers.utils.logging as transformers_logging
+
+    logs = (diffusers_logging, transformers_logging)
+    kept = [(log, log.get_verbosity(), log.is_progress_bar_enabled()) for log in logs]
+    try:
+        for log, _, _ in kept:
+            log.set_verbosity_error()
+            log.disable_progress_bar()
+        yield
+    finally:
+        for log, verbosity, bars in kept:
+            log.set_verbosity(verbosity)
+            if bars:
+                log.enable_progress_bar()

@@ -1,0 +1,110 @@
+"""Where each tensor lies in a safetensors file.
+
+The format is a length (8 bytes, little-endian), a JSON header of that length, and the data; the header names
+each tensor's type, shape and range of bytes counted from the end of the header
+(https://github.com/huggingface/safetensors). Only the header is read here.
+"""
+
+import json
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+
+from pictor.core.errors import ModelError
+
+ITEM_SIZES = {
+    "F64": 8, "I64": 8, "U64": 8,
+    "F32": 4, "I32": 4, "U32": 4,
+    "F16": 2, "BF16": 2, "I16": 2, "U16": 2,
+    "I8": 1, "U8": 1, "BOOL": 1, "F8_E4M3": 1, "F8_E5M2": 1,
+}  # fmt: skip
+"""Bytes of one element."""
+
+MAX_HEADER = 100_000_000
+"""The limit that the format's own reader has, so that a damaged length asks for no memory."""
+
+REMEDY = "Copy or download the model again."
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One tensor: its safetensors type, its shape, and its bytes counted from the start of the file."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    offset: int
+    length: int
+
+
+def read_header(path: Path) -> dict[str, Entry]:
+    """Read where the tensors of a safetensors file lie, and check that the file holds all of them.
+
+    Args:
+        path: the file; may be a symbolic link, as in the cache of the Hugging Face hub.
+
+    Returns:
+        The tensors by name, in the file's order.
+
+    Raises:
+        ModelError: the file is missing, is no safetensors file, or is cut short.
+    """
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            start = file.read(8)
+            header_size = int.from_bytes(start, "little") if len(start) == 8 else size
+            if header_size > min(size - 8, MAX_HEADER):
+                raise _damaged(path, f"it has {size} bytes, fewer than its header claims")
+            header = json.loads(file.read(header_size))
+    except OSError as error:
+        raise ModelError(f"cannot read the weights {path}: {error.strerror}", remedy=REMEDY) from error
+    except ValueError as error:  # JSON and UTF-8 errors alike
+        raise _damaged(path, "its header is not JSON") from error
+    if not isinstance(header, dict):
+        raise _damaged(path, "its header is not a table")
+    begin = 8 + header_size
+    entries = {
+        name: _entry(path, name, item, begin) for name, item in header.items() if name != "__metadata__"
+    }
+    end = max((entry.offset + entry.length for entry in entries.values()), default=begin)
+    if end != size:
+        raise _damaged(path, f"it has {size} bytes where its header promises {end}")
+    return entries
+
+
+def find_weights(folder: Path) -> Path:
+    """The one safetensors file of a part's folder, not its `.fp16` twin where there are both.
+
+    Raises:
+        ModelError: there is none, or the weights are split over several files.
+    """
+    for stem in ("diffusion_pytorch_model", "model"):
+        for variant in ("", ".fp16"):
+            path = folder / f"{stem}{variant}.safetensors"
+            if path.exists():
+                return path
+    if any(folder.glob("*.safetensors.index.json")):
+        raise ModelError(
+            f"the weights in {folder} are split over several files", expected="one .safetensors file"
+        )
+    raise ModelError(
+        f"no weights in {folder}",
+        expected="diffusion_pytorch_model.safetensors or model.safetensors",
+        remedy="Pickled weights (.bin, .ckpt) are never loaded: convert them to safetensors.",
+    )
+
+
+def _entry(path: Path, name: str, item: object, begin: int) -> Entry:
+    try:
+        dtype, shape, (first, last) = item["dtype"], tuple(item["shape"]), item["data_offsets"]  # type: ignore[index]
+        wanted = prod(shape) * ITEM_SIZES[dtype]
+        sane = first >= 0 and last - first == wanted and all(side >= 0 for side in shape)
+    except (KeyError, TypeError, ValueError) as error:
+        raise _damaged(path, f"its entry for {name!r} is not understood") from error
+    if not sane:
+        raise _damaged(path, f"the size of {name!r} does not fit its shape")
+    return Entry(dtype, shape, begin + first, wanted)
+
+
+def _damaged(path: Path, why: str) -> ModelError:
+    return ModelError(f"{path} is damaged: {why}", expected="a whole safetensors file", remedy=REMEDY)

@@ -1,0 +1,73 @@
+"""`pictor reproduce`: make a picture again, and say whether it is the same."""
+
+import json
+import sys
+from typing import Annotated
+
+import typer
+
+from pictor.core.errors import InputError
+
+app = typer.Typer(rich_markup_mode=None)
+
+
+@app.command()
+def reproduce(
+    file: Annotated[str, typer.Argument(help="A picture that Pictor made.", show_default=False)],
+    model: Annotated[
+        str | None, typer.Option(metavar="PATH", help="A diffusers folder; else the embedded model.")
+    ] = None,
+    backend: Annotated[
+        str | None, typer.Option(metavar="NAME", help="auto, onnx or torch; else the recipe's.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Make a picture again, and compare.
+
+    Exit 0 if all pixels are the same, else 1 with the difference.
+    """
+    from pictor.cli._progress import ProgressLine
+    from pictor.core.recipe import Recipe
+    from pictor.engine.files import RECIPE_KEY, read_picture
+    from pictor.engine.reproduce import compare
+    from pictor.engine.reproduce import reproduce as make_again
+    from pictor.engine.studio import load
+
+    image, texts = read_picture(file)
+    if RECIPE_KEY not in texts:
+        raise InputError(f"{file} carries no recipe of Pictor's", expected="a PNG that Pictor wrote")
+    recipe = Recipe.from_json(texts[RECIPE_KEY])
+    studio = load(model, backend=backend or recipe.backend)
+    with ProgressLine() as progress:
+        again = make_again(recipe, studio, on_progress=progress)
+    difference = compare(image, again.image)
+    if as_json:
+        facts = {
+            "identical": difference.identical,
+            "maximum": difference.maximum,
+            "mean": difference.mean,
+            "size": image.size,
+            "remade_size": again.image.size,
+        }
+        print(json.dumps(facts, indent=2))
+    elif difference.identical:
+        print("identical")
+    elif difference.maximum is None:
+        print(f"differs: {_size(image.size)} pixels, made again {_size(again.image.size)}")
+    else:
+        print(f"differs: by at most {difference.maximum} of 255, by {difference.mean:.3g} on average")
+    if not difference.identical:
+        _hint(recipe, again.recipe)
+        raise typer.Exit(1)
+
+
+def _hint(was: object, now: object) -> None:
+    """Say what was not the same this time; differences of versions and runtimes are the usual cause."""
+    for name in ("version", "backend", "dtype"):
+        before, after = getattr(was, name), getattr(now, name)
+        if before != after:
+            print(f"note: {name} was {before}, is {after}", file=sys.stderr)
+
+
+def _size(size: tuple[int, int]) -> str:
+    return f"{size[0]}x{size[1]}"

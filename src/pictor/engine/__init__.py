@@ -1,0 +1,1 @@
+"""The engine: turns plans into pictures, and pictures into files that can be made again."""

@@ -1,0 +1,66 @@
+"""Make a picture again from its recipe, and say how far off the result is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pictor.core.errors import ModelError
+from pictor.engine.pictures import Picture, sheet
+from pictor.engine.studio import OnProgress, ShouldStop, Studio
+from pictor.tasks.registry import task_named
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from pictor.core.recipe import Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """Between two pictures, in levels of 0 to 255; None where their sizes differ."""
+
+    maximum: int | None
+    mean: float | None
+
+    @property
+    def identical(self) -> bool:
+        return self.maximum == 0
+
+
+def reproduce(
+    recipe: Recipe,
+    studio: Studio,
+    *,
+    on_progress: OnProgress | None = None,
+    should_stop: ShouldStop | None = None,
+) -> Picture:
+    """The picture, sheet or strip that a recipe tells of.
+
+    Raises:
+        ModelError: the studio's model is not the recipe's.
+        InputError: the recipe needs inputs that it does not hold.
+    """
+    if recipe.model_hash != studio.bundle.model_hash:
+        raise ModelError(
+            f"the picture was made by {recipe.model_name} ({recipe.model_hash[:10]}),"
+            f" and this is {studio.traits.name} ({studio.bundle.model_hash[:10]})",
+            remedy="Pass the folder of its model with --model.",
+            param="model",
+        )
+    plan = studio.plan(task_named(recipe.task).remake(recipe))
+    strip = recipe.layout == "strip"
+    pictures = studio.run(plan, frames=strip, on_progress=on_progress, should_stop=should_stop)
+    if strip:
+        return pictures[0].strip()
+    return sheet(pictures) if recipe.layout == "grid" else pictures[0]
+
+
+def compare(one: Image.Image, other: Image.Image) -> Difference:
+    """How far two pictures are apart, over all pixels and channels."""
+    if one.size != other.size:
+        return Difference(maximum=None, mean=None)
+    gap = np.abs(np.asarray(one.convert("RGB"), np.int16) - np.asarray(other.convert("RGB"), np.int16))
+    return Difference(maximum=int(gap.max()), mean=float(gap.mean()))

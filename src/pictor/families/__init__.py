@@ -1,0 +1,1 @@
+"""Families of checkpoints: each opens one kind of model folder as a `Bundle`."""

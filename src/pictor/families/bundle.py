@@ -1,0 +1,91 @@
+"""A loaded model, as the engine sees it.
+
+Legend of array shapes: B rows, C latent channels, h, w latent rows and columns, H, W pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pictor.core.plan import Traits
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from pictor.core import levels
+
+    Embeds = Mapping[str, NDArray[Any]]
+
+
+class Network(Protocol):
+    """The denoising network: its raw output F, with learned variances left out."""
+
+    def __call__(
+        self, x_BChw: NDArray[np.float32], time_B: NDArray[np.float64], conditions: Embeds
+    ) -> NDArray[np.float32]:
+        """F of x's shape.
+
+        Args:
+            x_BChw: latents as the network wants them (scaled by its preconditioning).
+            time_B: one time a row, in the network's units.
+            conditions: what `encode_prompt` returned, with one row of each array a row of x.
+        """
+        ...
+
+
+class Autoencoder(Protocol):
+    """Between pixels in [-1, 1] and latents of unit variance."""
+
+    def decode(self, x0_BChw: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Pictures [B, 3, H, W], about [-1, 1]."""
+        ...
+
+    def encode(self, image_B3HW: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Latents [B, C, h, w]."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bundle:
+    """A loaded model: network, path, prediction, autoencoder, encode_prompt, traits."""
+
+    traits: Traits
+    network: Network
+    autoencoder: Autoencoder
+    encode_prompt: Callable[[str], Embeds]
+    """Arrays without a batch axis, by the names that the network knows. Warns of text that it cuts."""
+    prepare: Callable[[], None]
+    """Loads in the background what the first picture needs."""
+    hash_weights: Callable[[], str]
+    """SHA-256 over the weights; asked once."""
+    backend: str
+    dtype: str
+
+    @property
+    def path(self) -> levels.Path:
+        return self.traits.path
+
+    @property
+    def prediction(self) -> str:
+        return self.traits.prediction
+
+    @cached_property
+    def model_hash(self) -> str:
+        """SHA-256 over the weights, as a recipe carries it."""
+        return self.hash_weights()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """One kind of model folder. A family's file ends with `FAMILY = Family(...)`; nothing else is edited."""
+
+    name: str
+    pipelines: Sequence[str]
+    """The `_class_name`s in model_index.json that it opens."""
+    open: Callable[[Path, Mapping[str, Any], str], Bundle]
+    """(folder, model_index, backend "auto", "onnx" or "torch") -> Bundle; raises ModelError."""

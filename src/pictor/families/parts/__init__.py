@@ -1,0 +1,1 @@
+"""Parts that families share: files, hashes, tokens, their schedulers' configurations."""

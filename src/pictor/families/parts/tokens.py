@@ -1,0 +1,120 @@
+"""A CLIP tokenizer's folder, read with `tokenizers` alone: padded and cut as transformers does it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pictor.core.errors import ModelError
+from pictor.families.parts.files import read_json, require
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+_END = "<|endoftext|>"
+_START = "<|startoftext|>"
+# How CLIP splits text into words (Radford et al. 2021; the pattern is part of the published model).
+_WORDS = r"""'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"""
+
+
+class Tokens(NamedTuple):
+    """A prompt as the text encoder reads it."""
+
+    ids: list[int]
+    """Start, words, end, padding: always as many as the encoder takes."""
+    cut: str
+    """The end of the prompt that found no room; empty where all of it fits."""
+
+
+class PromptTokenizer:
+    """Turns prompts into token ids of a fixed length.
+
+    Args:
+        folder: the model's `tokenizer/`, with a tokenizer.json, or CLIP's vocab.json and merges.txt.
+        max_length: of the text encoder, start and end included; the tokenizer's own may be shorter.
+
+    Raises:
+        ModelError: a file is missing or damaged, or lacks a special token.
+    """
+
+    def __init__(self, folder: Path, max_length: int) -> None:
+        config = _config(folder)
+        self._tokenizer = _read(folder)
+        self._tokenizer.no_padding()
+        self._tokenizer.no_truncation()
+        own_length = config.get("model_max_length")
+        self.max_length = (
+            min(max_length, int(own_length)) if isinstance(own_length, int | float) else max_length
+        )
+        if self.max_length < 3:
+            raise ModelError(f"{folder} has a model_max_length of {self.max_length}", param="model")
+        self._start = self._id(config, "bos_token", _START, folder)
+        self._end = self._id(config, "eos_token", _END, folder)
+        self._pad = self._id(config, "pad_token", _END, folder)
+
+    def __call__(self, text: str) -> Tokens:
+        """The ids of a prompt, and the part of it that had to be cut."""
+        encoding = self._tokenizer.encode(text, add_special_tokens=False)
+        room = self.max_length - 2
+        cut = text[encoding.offsets[room][0] :].strip() if len(encoding.ids) > room else ""
+        ids = [self._start, *encoding.ids[:room], self._end]
+        return Tokens(ids + [self._pad] * (self.max_length - len(ids)), cut)
+
+    def _id(self, config: Mapping[str, Any], role: str, usual: str, folder: Path) -> int:
+        token = config.get(role) or usual
+        name = token.get("content") if isinstance(token, dict) else token
+        number = self._tokenizer.token_to_id(str(name))
+        if number is None:
+            raise ModelError(f"{folder} has no token {name!r} for its {role}", param="model")
+        return int(number)
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    """tokenizer_config.json, completed by the older special_tokens_map.json."""
+    config: dict[str, Any] = {}
+    for name in ("special_tokens_map.json", "tokenizer_config.json"):
+        if (folder / name).is_file():
+            config.update(
+                {key: value for key, value in read_json(folder / name).items() if value is not None}
+            )
+    return config
+
+
+def _read(folder: Path) -> Tokenizer:
+    from tokenizers import Tokenizer
+
+    file = folder / "tokenizer.json"
+    if not file.is_file() and (folder / "vocab.json").is_file():
+        return _clip_tokenizer(folder)
+    try:
+        return Tokenizer.from_file(str(require(file)))
+    except ModelError:
+        raise
+    except Exception as error:  # tokenizers raises bare Exception
+        raise ModelError(f"{file} is damaged ({error})", expected="a tokenizer", param="model") from None
+
+
+def _clip_tokenizer(folder: Path) -> Tokenizer:
+    """The tokenizer of folders from before tokenizer.json, such as Stable Diffusion 1.5's."""
+    from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers
+    from tokenizers.models import BPE
+
+    vocab, merges = folder / "vocab.json", require(folder / "merges.txt")
+    read_json(vocab)
+    try:
+        bpe = BPE.from_file(str(vocab), str(merges), end_of_word_suffix="</w>", unk_token=_END)
+        tokenizer = Tokenizer(bpe)
+    except Exception as error:  # tokenizers raises bare Exception
+        raise ModelError(f"{merges} or {vocab.name} is damaged ({error})", param="model") from None
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(_WORDS), behavior="removed", invert=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
+    )
+    tokenizer.add_special_tokens([_START, _END])
+    return tokenizer

@@ -1,0 +1,55 @@
+"""The families, and the choice of the one that a model folder belongs to."""
+
+import importlib
+import os
+import pkgutil
+from functools import cache
+from pathlib import Path
+
+from pictor import families
+from pictor.core.errors import InputError, ModelError
+from pictor.families.bundle import Bundle, Family
+from pictor.families.parts.files import read_json
+
+BACKENDS = ("auto", "onnx", "torch")
+
+
+@cache
+def all_families() -> tuple[Family, ...]:
+    """Every family that there is a file for."""
+    modules = (module.name for module in pkgutil.iter_modules(families.__path__) if not module.ispkg)
+    found = (
+        getattr(importlib.import_module(f"{families.__name__}.{name}"), "FAMILY", None) for name in modules
+    )
+    return tuple(family for family in found if isinstance(family, Family))
+
+
+def open_bundle(folder: str | os.PathLike[str], backend: str = "auto") -> Bundle:
+    """Open a model folder.
+
+    Args:
+        folder: with a model_index.json, whose `_class_name` decides the family.
+        backend: "onnx", "torch", or "auto": onnx where the graphs are there, else torch.
+
+    Raises:
+        InputError: the backend is unknown.
+        ModelError: the folder is missing, damaged, or of no family that Pictor opens.
+    """
+    if backend not in BACKENDS:
+        raise InputError(f"unknown backend {backend!r}", expected=", ".join(BACKENDS), param="backend")
+    place = Path(folder)
+    if not place.is_dir():
+        raise ModelError(
+            f"there is no model folder {str(folder)!r}",
+            expected="a diffusers folder with a model_index.json",
+            param="model",
+        )
+    index = read_json(place / "model_index.json")
+    kind = index.get("_class_name")
+    for family in all_families():
+        if kind in family.pipelines:
+            return family.open(place, index, backend)
+    known = sorted(name for family in all_families() for name in family.pipelines)
+    raise ModelError(
+        f"{place / 'model_index.json'} names the pipeline {kind!r}", expected=", ".join(known), param="model"
+    )

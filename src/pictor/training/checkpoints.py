@@ -1,0 +1,161 @@
+"""Checkpoints that are either whole or absent."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from pictor.core.errors import InputError
+from pictor.training.ema import WeightAverage
+
+
+def _fsync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def publish(temporary: Path, final: Path) -> None:
+    """Make a finished folder durable under its final name: fsync files, rename, fsync the parent."""
+    for path in sorted(temporary.rglob("*")):
+        if path.is_file():
+            _fsync(path)
+    _fsync(temporary)
+    temporary.rename(final)
+    _fsync(final.parent)
+
+
+def _optimiser_tensors(optimiser: torch.optim.Optimizer, names: list[str]) -> dict[str, torch.Tensor]:
+    state = optimiser.state_dict()["state"]
+    return {
+        f"{key}/{names[index]}": torch.as_tensor(value).reshape(1)
+        if torch.as_tensor(value).ndim == 0
+        else value
+        for index, entry in state.items()
+        for key, value in entry.items()
+    }
+
+
+def save_checkpoint(
+    folder: Path,
+    module: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    averages: list[WeightAverage],
+    record: dict[str, Any],
+) -> Path:
+    """Write a checkpoint and then remove the older ones.
+
+    Args:
+        folder: the run's checkpoint folder.
+        module: the trained network.
+        optimiser: its optimiser, over `module.named_parameters()` that require gradients, in that order.
+        averages: weight averages.
+        record: JSON values; must hold `samples_seen`.
+
+    Returns:
+        The checkpoint's folder.
+
+    Raises:
+        InputError: the disk is full or not writable; the older checkpoints are untouched.
+    """
+    final = folder / f"{record['samples_seen']:012d}"
+    temporary = folder / f".writing-{os.getpid()}"
+    names = [name for name, p in module.named_parameters() if p.requires_grad]
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        live = {name: p.detach().contiguous() for name, p in module.named_parameters()}
+        live |= {f"buffer/{name}": b.detach().contiguous() for name, b in module.named_buffers()}
+        save_file({name: t.clone() for name, t in live.items()}, temporary / "model.safetensors")
+        save_file(_optimiser_tensors(optimiser, names), temporary / "optimiser.safetensors")
+        for number, average in enumerate(averages):
+            save_file(average.tensors, temporary / f"average-{number}.safetensors")
+        (temporary / "record.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
+        if final.exists():
+            shutil.rmtree(final)
+        publish(temporary, final)
+    except OSError as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise InputError(
+            f"the checkpoint {final} cannot be written ({error.strerror or error})",
+            expected="a writable disk with room",
+            remedy="free space and resume; the last checkpoint is whole",
+        ) from error
+    for older in _numbered(folder):
+        if older != final:
+            shutil.rmtree(older)
+    return final
+
+
+def _numbered(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("[0-9]*") if (path / "record.json").is_file())
+
+
+def latest_checkpoint(folder: Path) -> Path | None:
+    """The newest whole checkpoint of a run, None if it has none."""
+    found = _numbered(folder)
+    return found[-1] if found else None
+
+
+def load_checkpoint(
+    folder: Path, module: nn.Module, optimiser: torch.optim.Optimizer, averages: list[WeightAverage]
+) -> dict[str, Any]:
+    """Put module, optimiser and averages back to where a checkpoint left them.
+
+    Returns:
+        The record given to `save_checkpoint`.
+
+    Raises:
+        InputError: the checkpoint is damaged or belongs to another network.
+    """
+    try:
+        record: dict[str, Any] = json.loads((folder / "record.json").read_text(encoding="utf-8"))
+        saved = load_file(folder / "model.safetensors")
+        moments = load_file(folder / "optimiser.safetensors")
+        means = [load_file(folder / f"average-{number}.safetensors") for number in range(len(averages))]
+    except Exception as error:
+        raise InputError(
+            f"checkpoint {folder} cannot be read ({error})",
+            expected="a whole checkpoint",
+            remedy="remove it and start the run anew",
+        ) from error
+    live: dict[str, torch.Tensor] = dict(module.named_parameters())
+    live |= {f"buffer/{name}": b for name, b in module.named_buffers()}
+    if {n: t.shape for n, t in saved.items()} != {n: t.shape for n, t in live.items()}:
+        raise InputError(
+            f"checkpoint {folder} belongs to another network",
+            expected="the same recipe as the run was started with",
+            remedy="use another run name or the recipe stored in the run's folder",
+        )
+    with torch.no_grad():
+        for name, tensor in live.items():
+            tensor.copy_(saved[name])
+        for average, mean in zip(averages, means, strict=True):
+            for name, tensor in average.tensors.items():
+                tensor.copy_(mean[name])
+    names = [name for name, p in module.named_parameters() if p.requires_grad]
+    keys = sorted({key.split("/", 1)[0] for key in moments})
+    whole = optimiser.state_dict()
+    whole["state"] = (
+        {
+            index: {
+                key: moments[f"{key}/{name}"].reshape(()) if key == "step" else moments[f"{key}/{name}"]
+                for key in keys
+            }
+            for index, name in enumerate(names)
+            if f"{keys[0]}/{name}" in moments
+        }
+        if keys
+        else {}
+    )
+    optimiser.load_state_dict(whole)
+    return record

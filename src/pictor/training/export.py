@@ -1,0 +1,23 @@
+"""Put a trained network where other tools look for it, whole or not at all."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from pictor.training.checkpoints import publish
+from pictor.training.objectives import Objective
+
+
+def publish_model(objective: Objective, run: Path) -> Path:
+    """Write the objective's network to `run/model`, replacing an older one."""
+    final, temporary, old = run / "model", run / ".model-writing", run / ".model-old"
+    for leftover in (temporary, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    objective.save(temporary)
+    if final.exists():
+        final.rename(old)
+    publish(temporary, final)
+    shutil.rmtree(old, ignore_errors=True)
+    return final

@@ -1,0 +1,140 @@
+"""Autoencoder: pictures to latents and back.
+
+The loss is L1 + multi-scale gradient L1 + a share of (1 - SSIM over scales); no network that was trained on
+other people's pictures takes part.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from diffusers import AutoencoderTiny
+from pydantic import Field
+
+from pictor.data.picturebook import Picturebook
+from pictor.training.linear_code import fit_linear_code, install_linear_code
+from pictor.training.objectives import Batch
+from pictor.training.recipe import Strict, validated
+
+_VALIDATION = 256
+_FITTED = 4000
+_SPREAD = 0.4
+"""Standard deviation of stored latents: AutoencoderTiny squashes what it decodes by 3 tanh(z / 3)."""
+
+
+class Config(Strict):
+    """Keys of the recipe's [objective] table."""
+
+    size: int = Field(64, ge=16, le=512, multiple_of=8)
+    """Side of the pictures in pixels."""
+    channels: int = Field(32, ge=1, le=48)
+    """Numbers for each 8x8 patch."""
+    width: int = Field(48, ge=8, le=256)
+    """Channels of the decoder."""
+    blocks: tuple[int, int, int, int] = (3, 3, 3, 1)
+    """Residual blocks of the decoder, coarse to fine."""
+    whitening: float = Field(0.6, ge=0, le=1)
+    """How far the linear code's components are brought to equal variance."""
+    structure: float = Field(0.1, ge=0)
+    """Weight of 1 - SSIM."""
+    jitter: float = Field(0.03, ge=0)
+    """Noise on the latents, in their own standard deviations: the decoder must bear a denoiser's errors."""
+    font: Path | None = None
+
+
+def _gradient_l1(a_BCHW: torch.Tensor, b_BCHW: torch.Tensor) -> torch.Tensor:
+    d = a_BCHW - b_BCHW
+    return (d[..., 1:, :] - d[..., :-1, :]).abs().mean() + (d[..., 1:] - d[..., :-1]).abs().mean()
+
+
+def ssim(a_BCHW: torch.Tensor, b_BCHW: torch.Tensor, window: int = 7) -> torch.Tensor:
+    """Mean structural similarity of pictures in [-1, 1] with a box window (Wang et al. 2004, equation 13)."""
+
+    def mean(x: torch.Tensor) -> torch.Tensor:
+        return F.avg_pool2d(x, window, 1)
+
+    c1, c2 = (0.01 * 2) ** 2, (0.03 * 2) ** 2
+    ma, mb = mean(a_BCHW), mean(b_BCHW)
+    va, vb = mean(a_BCHW**2) - ma**2, mean(b_BCHW**2) - mb**2
+    cov = mean(a_BCHW * b_BCHW) - ma * mb
+    score = ((2 * ma * mb + c1) * (2 * cov + c2)) / ((ma**2 + mb**2 + c1) * (va + vb + c2))
+    return score.mean()
+
+
+class AutoencoderObjective:
+    """A decoder for the linear code of the corpus, in diffusers' AutoencoderTiny."""
+
+    def __init__(self, config: Config, seed: int) -> None:
+        self.config = config
+        self.seed = seed
+        self.book = Picturebook(config.size, seed, config.font)
+        self.module = AutoencoderTiny(
+            latent_channels=config.channels,
+            encoder_block_out_channels=(48,) * 4,
+            num_encoder_blocks=(0, 0, 0, 0),
+            decoder_block_out_channels=(config.width,) * 4,
+            num_decoder_blocks=config.blocks,
+            scaling_factor=1 / _SPREAD,
+        )
+        fitted = np.stack([self.book.picture(index) for index in range(_FITTED)])
+        self.code = fit_linear_code(fitted, 8, config.channels, config.whitening, _SPREAD)
+        install_linear_code(self.module.encoder, self.code)
+        self.module.encoder.requires_grad_(False)
+
+    def rate(self, name: str) -> float:
+        return 1.0
+
+    def _pictures(self, first: int, count: int, held_out: bool = False) -> torch.Tensor:
+        drawn = np.stack([self.book.picture(i, held_out=held_out) for i in range(first, first + count)])
+        return torch.from_numpy(drawn).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
+
+    def batch(self, first: int, count: int) -> Batch:
+        c, side = self.config.channels, self.config.size // 8
+        noise = np.stack(
+            [
+                self.book.rng(i, 11).standard_normal((c, side, side), np.float32)
+                for i in range(first, first + count)
+            ]
+        )
+        return {"image": self._pictures(first, count), "noise": torch.from_numpy(noise)}
+
+    def loss(self, batch: Batch) -> tuple[torch.Tensor, dict[str, float]]:
+        image = batch["image"]
+        with torch.no_grad():
+            latents = self.module.encoder(image) + self.config.jitter * _SPREAD * batch["noise"]
+        out = self.module.decoder(latents)
+        pixel, structure, gradient = (out - image).abs().mean(), out.new_zeros(()), out.new_zeros(())
+        a, b = out, image
+        for _ in range(3):
+            gradient = gradient + _gradient_l1(a, b)
+            structure = structure + (1 - ssim(a, b)) / 3
+            a, b = F.avg_pool2d(a, 2), F.avg_pool2d(b, 2)
+        mse = F.mse_loss(out.detach(), image)
+        figures = {"l1": float(pixel.detach()), "psnr": float(10 * torch.log10(4 / mse))}
+        return pixel + gradient / 3 + self.config.structure * structure, figures
+
+    def validate(self) -> dict[str, float]:
+        """PSNR and SSIM on compositions that training never draws, beside the linear code's own."""
+        image = self._pictures(0, _VALIDATION, held_out=True)
+        chunks = [
+            self.module.decoder(self.module.encoder(part)).clamp(-1, 1) for part in torch.split(image, 64)
+        ]
+        out = torch.cat(chunks)
+        each = 10 * torch.log10(4 / (out - image).square().flatten(1).mean(1).clamp_min(1e-8))
+        return {
+            "psnr_of_mean_error": float(10 * torch.log10(4 / F.mse_loss(out, image))),
+            "mean_psnr": float(each.mean()),
+            "ssim": float(ssim(out, image)),
+            "linear_code_psnr_of_mean_error": self.code.psnr,
+        }
+
+    def save(self, folder: Path) -> None:
+        self.module.save_pretrained(folder)
+
+
+def build(table: dict[str, Any], seed: int) -> AutoencoderObjective:
+    return AutoencoderObjective(validated(Config, table, "[objective]"), seed)

@@ -1,0 +1,90 @@
+"""Training recipes: validated TOML, unknown keys refused, the resolved copy kept with the run."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pictor.core.errors import InputError
+
+
+class Strict(BaseModel):
+    """A frozen part of a recipe that knows all its keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+Model = TypeVar("Model", bound=Strict)
+
+
+class Optimiser(Strict):
+    """AdamW and its schedule, which depends on samples seen alone."""
+
+    learning_rate: float = Field(5e-4, gt=0)
+    betas: tuple[float, float] = (0.9, 0.99)
+    weight_decay: float = Field(0.01, ge=0)
+    clip_norm: float = Field(1.0, gt=0)
+    warm_up: float = Field(0.03, ge=0, lt=1)
+    """Share of the run over which the rate rises linearly from zero."""
+    cool_down: float = Field(0.3, ge=0, le=1)
+    """Share of the run over which the rate falls linearly to zero."""
+
+
+class Recipe(Strict):
+    """Everything that decides a training run."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    seed: int = Field(0, ge=0)
+    samples: int = Field(gt=0)
+    """Length of the run; the schedule is laid over it."""
+    batch_size: int = Field(64, gt=0)
+    optimiser: Optimiser = Optimiser()
+    ema_widths: tuple[float, ...] = (0.10, 0.05)
+    """Relative widths of the weight averages; the first is exported."""
+    checkpoint_minutes: float = Field(5.0, gt=0)
+    objective: dict[str, Any]
+    """`kind` names the objective; the other keys are its own and validated by it."""
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read and validate a recipe.
+
+    Raises:
+        InputError: no such file, no TOML, an unknown key or a value out of range, each named.
+    """
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(
+            f"recipe {path} does not exist",
+            expected="a TOML file",
+            remedy="see recipes/ for examples",
+            param="recipe",
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise InputError(
+            f"recipe {path} cannot be read ({error})",
+            expected="a TOML file",
+            remedy="mend the file",
+            param="recipe",
+        ) from error
+    return validated(Recipe, table, f"recipe {path}")
+
+
+def validated(model: type[Model], table: dict[str, Any], what: str) -> Model:
+    """Build a part of a recipe or say in one line what is wrong with it."""
+    try:
+        return model.model_validate(table)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        known = ", ".join(sorted(model.model_fields))
+        raise InputError(
+            f"{what}: {place}: {first['msg']}",
+            expected=f"keys among {known}" if first["type"] == "extra_forbidden" else "a value in range",
+            remedy="mend the recipe",
+            param=place,
+        ) from error

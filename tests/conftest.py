@@ -1,0 +1,48 @@
+"""What tests share: a tiny exported model, and a place of their own for everything that Pictor writes."""
+
+import hashlib
+import importlib.util
+import shutil
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Caches of the tests stay out of the user's folders."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PICTOR_HOME", str(tmp_path_factory.mktemp("home")))
+        yield
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(pytestconfig: pytest.Config) -> Path:
+    """A tiny model with graphs. Exporting takes half a minute, so it is kept until its makers change."""
+    for needed in ("torch", "diffusers", "transformers", "onnx", "onnxscript"):
+        if importlib.util.find_spec(needed) is None:
+            pytest.skip(f"the tiny model is made with {needed}")
+    makers = [HERE / "tiny.py", *sorted((HERE.parent / "src" / "pictor" / "backends").glob("*.py"))]
+    digest = hashlib.sha256(b"".join(maker.read_bytes() for maker in makers))
+    digest.update(f"{version('torch')} {version('diffusers')} {version('onnx')}".encode())
+    folder = Path(pytestconfig.cache.mkdir("tiny")) / digest.hexdigest()[:16]
+    if not (folder / "complete").is_file():
+        import tiny
+
+        from pictor.backends.export import export_folder
+
+        shutil.rmtree(folder, ignore_errors=True)
+        tiny.build(folder)
+        export_folder(folder)
+        (folder / "complete").touch()
+    return folder
+
+
+@pytest.fixture
+def tiny_copy(tiny_folder: Path, tmp_path: Path) -> Path:
+    """A copy of the tiny model that a test may damage."""
+    return Path(shutil.copytree(tiny_folder, tmp_path / "model"))
