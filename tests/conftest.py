@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 HERE = Path(__file__).parent
@@ -39,6 +40,27 @@ def tiny_folder(pytestconfig: pytest.Config) -> Path:
         tiny.build(folder)
         export_folder(folder)
         (folder / "complete").touch()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def vivid_folder(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model with contrast: random decoders paint nearly black, where no difference would show.
+
+    The graphs read the same file, so that its numbers can be changed where they lie.
+    """
+    from pictor.backends.weights import read_header
+
+    folder = Path(shutil.copytree(tiny_folder, tmp_path_factory.mktemp("vivid") / "vivid"))
+    file = folder / "vae" / "diffusion_pytorch_model.safetensors"
+    data = bytearray(file.read_bytes())
+    last = [(name, entry) for name, entry in read_header(file).items() if entry.shape[:1] == (3,)]
+    assert sorted(name.rsplit(".")[-1] for name, _ in last) == ["bias", "weight"]
+    for name, entry in last:
+        raw = np.frombuffer(data, np.float16, entry.length // 2, entry.offset)
+        changed = raw * 24 if name.endswith("weight") else raw * 0 + 0.5
+        data[entry.offset : entry.offset + entry.length] = changed.astype(np.float16).tobytes()
+    file.write_bytes(data)
     return folder
 
 

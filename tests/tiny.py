@@ -82,7 +82,7 @@ def build(folder: Path, config: TinyConfig | None = None) -> Path:
 
 
 def make_unet(config: TinyConfig) -> UNet2DConditionModel:
-    """Cross attention at every level but the lowest, as Stable Diffusion has it; one residual layer a block."""
+    """Cross attention at every level but the lowest, as in Stable Diffusion; one residual layer a block."""
     others = len(config.channels) - 1
     return UNet2DConditionModel(
         sample_size=config.latent_size,

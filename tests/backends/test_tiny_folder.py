@@ -12,7 +12,7 @@ def test_it_opens_as_a_plain_pipeline(tiny_folder):
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the pipeline's own, on NumPy 2
-        pipeline = StableDiffusionPipeline.from_pretrained(tiny_folder, torch_dtype=torch.float32)
+        pipeline = StableDiffusionPipeline.from_pretrained(tiny_folder, dtype=torch.float32)
         pipeline.set_progress_bar_config(disable=True)
         (picture,) = pipeline(
             "a red cat",

@@ -30,7 +30,7 @@ TRAITS = Traits(
 
 
 class Oracle:
-    """Data that is one colour a prompt, so that the ideal denoiser answers with it; keeps what it was asked."""
+    """Data of one colour a prompt: the ideal denoiser answers with it. Keeps what it was asked."""
 
     def __init__(self, answer=None):
         self.batches = []

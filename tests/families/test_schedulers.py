@@ -114,5 +114,5 @@ def test_every_usual_solver_and_spacing_exists():
     ],
 )
 def test_what_cannot_be_read_names_the_file(read, kind, config):
-    with pytest.raises(ModelError, match="scheduler_config.json"):
+    with pytest.raises(ModelError, match=r"scheduler_config\.json"):
         read(kind, **config)

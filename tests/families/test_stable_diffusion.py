@@ -14,7 +14,9 @@ from pictor.families.registry import open_bundle
 
 def edit(file, **changes):
     config = json.loads(file.read_text())
-    file.write_text(json.dumps({key: value for key, value in {**config, **changes}.items() if value is not ...}))
+    file.write_text(
+        json.dumps({key: value for key, value in {**config, **changes}.items() if value is not ...})
+    )
 
 
 def test_traits(tiny_folder):

@@ -38,7 +38,9 @@ RECIPE = Recipe(
 def test_json_round_trip(prompt, negative, seed, guidance, inputs):
     recipe = Recipe(
         **{
-            **json.loads(RECIPE.to_json(), object_hook=lambda d: {k: v for k, v in d.items() if k != "format"}),
+            **json.loads(
+                RECIPE.to_json(), object_hook=lambda d: {k: v for k, v in d.items() if k != "format"}
+            ),
             "prompt": prompt,
             "negative_prompt": negative,
             "seed": seed,
@@ -97,7 +99,7 @@ def test_parameters_text():
 def test_parameters_of_elsewhere():
     found = Parameters.from_text(
         "masterpiece, <lora:x:0.8>\nsecond line: yes\nNegative prompt: bad, worse\nand worst\n"
-        'Steps: 20, Sampler: Euler a, CFG scale: 7, Seed: 1, Size: 512x512, Model hash: 6ce0161689, '
+        "Steps: 20, Sampler: Euler a, CFG scale: 7, Seed: 1, Size: 512x512, Model hash: 6ce0161689, "
         'Lora hashes: "x: 1a2b, y: 3c4d", Hires upscaler: Latent (nearest-exact), Version: v1.9.4'
     )
     assert found.prompt == "masterpiece, <lora:x:0.8>\nsecond line: yes"
@@ -109,7 +111,11 @@ def test_parameters_of_elsewhere():
 
 def test_a_text_without_settings_is_all_prompt():
     found = Parameters.from_text("a cat\non a mat: red, blue")
-    assert (found.prompt, found.negative_prompt, dict(found.settings)) == ("a cat\non a mat: red, blue", "", {})
+    assert (found.prompt, found.negative_prompt, dict(found.settings)) == (
+        "a cat\non a mat: red, blue",
+        "",
+        {},
+    )
 
 
 words = st.text(string.ascii_letters + "红 ,:\"'()", min_size=1).map(str.strip).filter(bool)

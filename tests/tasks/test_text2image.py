@@ -46,7 +46,9 @@ def test_defaults_are_the_models():
 
 
 def test_the_wish_is_followed():
-    made = plan(seed=5, count=3, size=(96, 48), num_steps=7, guidance_scale=1, solver="heun", spacing="karras")
+    made = plan(
+        seed=5, count=3, size=(96, 48), num_steps=7, guidance_scale=1, solver="heun", spacing="karras"
+    )
     [stage] = made.stages
     assert made.seeds == (5, 6, 7)
     assert stage.latent_shape == (16, 6, 12)

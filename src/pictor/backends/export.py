@@ -78,6 +78,13 @@ def export_part(folder: Path, name: str) -> Path:
     place = folder / part.subfolder
     weights = find_weights(place)
     entries = read_header(weights)
+    for key, entry in entries.items():
+        if entry.offset % ITEM_SIZES[entry.dtype]:  # the runtime computes with the mapped file itself
+            raise ModelError(
+                f"{key!r} in {weights} begins at byte {entry.offset}",
+                expected=f"a multiple of {ITEM_SIZES[entry.dtype]}",
+                remedy="Save the file again with the safetensors library.",
+            )
     network = load_network(folder, name)
     try:
         with _quiet():
@@ -141,7 +148,7 @@ def _examples(network: Any, name: str) -> tuple[dict[str, "torch.Tensor"], dict[
     import torch
 
     dim = torch.export.Dim
-    # Two layers of diffusers branch at 64 rows. Both branches compute the same: the graph takes any number of rows.
+    # Two layers of diffusers branch at 64 rows. Both branches compute the same: the graph takes any number.
     batch, config = dim("batch", max=63), network.config
     if name == "text_encoder":
         tokens = dim("tokens", max=config.max_position_embeddings)
@@ -213,12 +220,6 @@ def _find(name: str, array: Array, entries: Mapping[str, Entry], data: Array, we
             and entry.dtype in ONNX_TYPES
             and np.array_equal(_read(entry, data), array)
         ):
-            if entry.offset % ITEM_SIZES[entry.dtype]:
-                raise ModelError(
-                    f"{key!r} in {weights} begins at byte {entry.offset}",
-                    expected=f"a multiple of {ITEM_SIZES[entry.dtype]}",
-                    remedy="Save the file again with the safetensors library.",
-                )
             return key
     raise ModelError(f"{weights} does not hold the parameter {name!r} with the shape {list(array.shape)}")
 

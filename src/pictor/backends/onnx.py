@@ -42,22 +42,15 @@ class OnnxModule:
         Raises:
             ModelError: the graph or its weights are missing, damaged, or do not belong together.
         """
-        if self._session is not None:
-            return
-        with self._opening:
-            if self._session is None:
-                check_graph(self.path)
-                session = _open(self.path, self.threads, self.spinning)
-                self._types = {
-                    node.name: ITEM_TYPES.get(node.type, np.float32) for node in session.get_inputs()
-                }
-                self._session = session
-
-    @property
-    def input_names(self) -> tuple[str, ...]:
-        """Names of the inputs; loads the graph."""
-        self.load()
-        return tuple(self._types)
+        if self._session is None:
+            with self._opening:
+                if self._session is None:
+                    check_graph(self.path)
+                    session = _open(self.path, self.threads, self.spinning)
+                    self._types = {
+                        node.name: ITEM_TYPES.get(node.type, np.float32) for node in session.get_inputs()
+                    }
+                    self._session = session
 
     def run(self, **arrays: Array) -> dict[str, Array]:
         """Run the network once; see `pictor.backends.base.Module.run`.

@@ -60,26 +60,10 @@ class TorchModule:
             InputError: there is no such device.
             ModelError: a file is missing, damaged, or of another kind.
         """
-        if self._network is not None:
-            return
-        with _loading:
-            if self._network is not None:  # loaded by another thread in the meantime
-                return
-            require_torch("the torch backend")
-            import torch
-
-            device = find_device(self.device)
-            network = load_network(self.folder, self.name)
-            if self.dtype == "auto":
-                upcast = bool(getattr(network.config, "force_upcast", False))
-                dtype = torch.float32 if device.type == "cpu" or upcast else torch.float16
-            else:
-                dtype = getattr(torch, self.dtype)
-            with _quiet():
-                network.to(device=device, dtype=dtype)
-                if PARTS[self.name].subfolder != "text_encoder":
-                    network.to(memory_format=torch.channels_last)
-            self._network = network
+        if self._network is None:
+            with _loading:
+                if self._network is None:
+                    self._network = self._open()
 
     def run(self, **arrays: Array) -> dict[str, Array]:
         """Run the network once; see `pictor.backends.base.Module.run`."""
@@ -100,6 +84,23 @@ class TorchModule:
         except (RuntimeError, ValueError, IndexError) as error:
             shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in arrays.items())
             raise PictorError(f"{self.name} cannot run with {shapes}: {first_line(error)}") from error
+
+    def _open(self) -> Any:
+        require_torch("the torch backend")
+        import torch
+
+        device = find_device(self.device)
+        network = load_network(self.folder, self.name)
+        if self.dtype == "auto":
+            upcast = bool(getattr(network.config, "force_upcast", False))
+            dtype = torch.float32 if device.type == "cpu" or upcast else torch.float16
+        else:
+            dtype = getattr(torch, self.dtype)
+        with _quiet():
+            network.to(device=device, dtype=dtype)
+            if PARTS[self.name].subfolder != "text_encoder":
+                network.to(memory_format=torch.channels_last)
+        return network
 
     def _send(self, key: str, array: Array) -> "torch.Tensor":
         import torch

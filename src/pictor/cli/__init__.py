@@ -14,6 +14,9 @@ import sys
 from collections.abc import Sequence
 
 
+INTERRUPTED = 130
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. No error leaves it as a traceback, unless --debug is given.
 
@@ -24,11 +27,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         from pictor.cli._verbs import run
 
-        return run(arguments or ["--help"])
+        code = run(arguments or ["--help"])
+        if code == INTERRUPTED:  # typer takes KeyboardInterrupt to itself
+            print("interrupted", file=sys.stderr)
+        return code
     except KeyboardInterrupt:
         _explain(debug)
         print("interrupted", file=sys.stderr)
-        return 130
+        return INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output has gone; point stdout elsewhere, since Python flushes it once more at exit.
         sys.stdout = None
@@ -63,4 +69,6 @@ def _verdict(error: Exception) -> tuple[str, int]:
     explain = getattr(error, "format_message", None)  # how all of typer's usage errors tell their message
     if explain is not None:
         return " ".join(explain().split()), 2
+    if isinstance(error, OSError):  # a full disk behind stdout, a network drive that went away
+        return str(error), 1
     return f"{type(error).__name__}: {' '.join(str(error).split())} (a defect; --debug shows where)", 1

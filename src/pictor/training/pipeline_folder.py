@@ -65,6 +65,11 @@ def write_pipeline(
         "spacing": "uniform",
         "size": [facts.size, facts.size],
     }
-    sheet = {"name": "picturebook", "defaults": defaults, "corpus": facts.corpus}
+    sheet = {
+        "name": "picturebook",
+        "defaults": defaults,
+        "sizes": {"min": facts.size // 2, "max": facts.size * 2},
+        "corpus": facts.corpus,
+    }
     (folder / "pictor.json").write_text(json.dumps(sheet, indent=1) + "\n", encoding="utf-8")
     export_folder(folder)

@@ -24,9 +24,12 @@ class Caption:
     place: str | None
 
 
-def article(words: str) -> str:
-    """The indefinite article in front of words that start so."""
-    return "an" if words[0] in "aeiou" else "a"
+def noun_phrase(name: str, colour: str | None) -> str:
+    """Words for one object, with the article that the words take: "an orange cat", "red cherries"."""
+    words = f"{colour} {name}" if colour else name
+    if name in _PLURAL or name in _MASS:
+        return words
+    return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
 
 
 def english(thing: str, colour: str | None, place: str | None, rng: np.random.Generator) -> str:
@@ -39,9 +42,8 @@ def english(thing: str, colour: str | None, place: str | None, rng: np.random.Ge
         rng: chooses synonym, phrase and frame.
     """
     name = str(rng.choice(THING_BY_NAME[thing].names))
-    words = f"{colour} {name}" if colour else name
-    bare = name in _PLURAL or name in _MASS or rng.random() < 0.15
-    phrase = words if bare else f"{article(words)} {words}"
+    bare = rng.random() < 0.15
+    phrase = (f"{colour} {name}" if colour else name) if bare else noun_phrase(name, colour)
     if place:
         phrase = f"{phrase} {rng.choice(PLACE_BY_NAME[place].phrases)}"
     return str(rng.choice(_FRAMES)).format(phrase)

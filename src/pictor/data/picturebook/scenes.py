@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +32,12 @@ def is_held_out(thing: str, colour: str | None) -> bool:
         return False
     digest = hashlib.sha256(f"picturebook:{thing}:{colour}".encode()).digest()
     return int.from_bytes(digest[:8], "big") % 100 < HELD_OUT_PERCENT
+
+
+def corpus_identity(size: int, seed: int) -> str:
+    """Hash of what decides scenes and captions (not of the font), for caches, checkpoints and models."""
+    text = repr((size, seed, THINGS, COLOURS, PLACES, HOLD_OUT_RULE))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +70,6 @@ class Picturebook:
         self.seed = seed
         self.font = find_font(font)
         self._sprites: dict[tuple[str, str | None], Image.Image] = {}
-
-    @cached_property
-    def identity(self) -> str:
-        """Hash of all that decides the pictures; part of every cache's and checkpoint's name."""
-        text = repr((self.size, self.seed, THINGS, COLOURS, PLACES, HOLD_OUT_RULE))
-        return hashlib.sha256(text.encode() + self.font.read_bytes()).hexdigest()[:16]
 
     def rng(self, index: int, purpose: int) -> np.random.Generator:
         """Randomness of one picture, counted and not consumed, so that order and workers do not matter."""

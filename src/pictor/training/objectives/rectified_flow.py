@@ -20,7 +20,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from pictor.core.errors import InputError
 from pictor.core.predictions import Mixture, target
-from pictor.data.picturebook import Picturebook
+from pictor.data.picturebook import Picturebook, corpus_identity
 from pictor.training.objectives import Batch
 from pictor.training.pipeline_folder import PipelineFacts, write_pipeline
 from pictor.training.recipe import Strict, validated
@@ -181,7 +181,7 @@ class RectifiedFlowObjective:
         return figures
 
     def save(self, folder: Path) -> None:
-        facts = PipelineFacts(size=self.config.size, corpus=self.book.identity)
+        facts = PipelineFacts(size=self.config.size, corpus=corpus_identity(self.config.size, self.book.seed))
         # The decoder may have been trained further since this run began; its encoder is the one learnt with.
         decoder = open_autoencoder(self.config.autoencoder)
         write_pipeline(folder, self.module.unet, decoder, self.module.text_encoder, self.tokenizer, facts)

@@ -1,0 +1,110 @@
+"""The embedded model itself: what the README and its card promise."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import pictor
+from pictor.core.levels import CLEAN, Level
+from pictor.core.plan import Conditions
+from pictor.data.picturebook import corpus_identity
+
+FOLDER = Path(pictor.__file__).parent / "embedded"
+COLOURS = {
+    "red": (222, 32, 38),
+    "green": (52, 168, 60),
+    "blue": (36, 96, 224),
+    "yellow": (252, 216, 32),
+}
+
+
+@pytest.fixture(scope="module")
+def studio() -> pictor.Studio:
+    return pictor.load()
+
+
+def test_tracked_weights_stay_small() -> None:
+    assert sum(file.stat().st_size for file in FOLDER.rglob("*") if file.is_file()) < 40e6
+
+
+def test_the_card_names_what_a_user_needs() -> None:
+    card = (FOLDER / "README.md").read_text(encoding="utf-8")
+    for word in ("corpus", "recipe", "hardware", "limits", "Open Font License", "picturebook-first"):
+        assert word.lower() in card.lower(), word
+
+
+def test_its_corpus_is_this_code() -> None:
+    """The model says which corpus it learnt; a change of vocabulary must come with a new model."""
+    said = json.loads((FOLDER / "pictor.json").read_text(encoding="utf-8"))["corpus"]
+    assert said == corpus_identity(size=64, seed=0)
+
+
+def test_the_same_seed_gives_the_same_bytes(studio: pictor.Studio, tmp_path: Path) -> None:
+    files = []
+    for number in range(2):
+        path = tmp_path / f"{number}.png"
+        pictor.load().generate("a red apple", seed=11)[0].save(path)
+        files.append(path.read_bytes())
+    assert files[0] == files[1]
+
+
+def test_a_picture_of_a_batch_is_the_picture_alone(studio: pictor.Studio) -> None:
+    batch = studio.generate("一只蓝色的猫", seed=40, count=5)
+    for number, picture in enumerate(batch):
+        alone = studio.generate("一只蓝色的猫", seed=40 + number)[0]
+        difference = np.abs(np.asarray(picture.image, int) - np.asarray(alone.image, int))
+        assert difference.max() <= 2
+
+
+@pytest.mark.parametrize("language", ["a {en} balloon on a white background", "白色背景上的一个{zh}气球"])
+@pytest.mark.parametrize("colour", COLOURS)
+def test_the_named_colour_is_seen(studio: pictor.Studio, language: str, colour: str) -> None:
+    """Of four balloons at least three have the middle that was asked for."""
+    zh = {"red": "红色的", "green": "绿色的", "blue": "蓝色的", "yellow": "黄色的"}
+    right = 0
+    for picture in studio.generate(language.format(en=colour, zh=zh[colour]), seed=0, count=4):
+        pixels = np.asarray(picture.image, float).reshape(-1, 3)
+        object_ = pixels[np.ptp(pixels, axis=1) > 70]
+        if len(object_):
+            middle = np.median(object_, axis=0)
+            near = min(COLOURS, key=lambda name: float(np.linalg.norm(middle - COLOURS[name])))
+            right += near == colour
+    assert right >= 3
+
+
+def test_diffusers_makes_the_same_picture() -> None:
+    """Plain StableDiffusionPipeline, its own scheduler, from the same latents: to 1e-3."""
+    torch = pytest.importorskip("torch")
+    diffusers = pytest.importorskip("diffusers")
+    from pictor.engine.execute import denoiser, encode
+    from pictor.families.registry import open_bundle
+    from pictor.sampling import sample, solver
+
+    pipe = diffusers.StableDiffusionPipeline.from_pretrained(FOLDER, dtype=torch.float32)
+    pipe.set_progress_bar_config(disable=True)
+    steps, scale = 8, 3.0
+    bundle = open_bundle(FOLDER)
+    shape = (2, bundle.traits.latent_channels, 8, 8)
+    latents = np.random.default_rng(5).standard_normal(shape).astype(np.float32)
+    theirs = pipe(
+        "a blue cat on grass",
+        negative_prompt="red",
+        guidance_scale=scale,
+        num_inference_steps=steps,
+        num_images_per_prompt=2,
+        latents=torch.from_numpy(latents),
+        output_type="pt",
+    ).images.numpy()
+    # Their scheduler starts just short of pure noise and cuts times to integers; the levels are taken from it.
+    pairs = zip(pipe.scheduler.sigmas[:-1].double().tolist(), pipe.scheduler.timesteps.tolist(), strict=True)
+    levels = [*(Level(1.0 - sigma, sigma, float(time)) for sigma, time in pairs), CLEAN]
+    conditions = Conditions(prompt="a blue cat on grass", negative_prompt="red", guidance_scale=scale)
+    denoise = denoiser(bundle, conditions, encode(conditions, bundle), 2)
+    x0 = sample(denoise, latents, [solver("euler")(levels)] * 2)
+    ours = np.clip(bundle.autoencoder.decode(x0) / 2 + 0.5, 0, 1)
+    assert ours.std() > 0.1
+    np.testing.assert_allclose(ours, theirs, atol=1e-3)
