@@ -99,7 +99,7 @@ def test_diffusers_makes_the_same_picture() -> None:
         latents=torch.from_numpy(latents),
         output_type="pt",
     ).images.numpy()
-    # Their scheduler starts just short of pure noise and cuts times to integers; the levels are taken from it.
+    # Their scheduler starts just short of pure noise and cuts times to integers: its levels are taken.
     pairs = zip(pipe.scheduler.sigmas[:-1].double().tolist(), pipe.scheduler.timesteps.tolist(), strict=True)
     levels = [*(Level(1.0 - sigma, sigma, float(time)) for sigma, time in pairs), CLEAN]
     conditions = Conditions(prompt="a blue cat on grass", negative_prompt="red", guidance_scale=scale)

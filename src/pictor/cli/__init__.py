@@ -13,7 +13,6 @@ Pictor; 2 bad input; 130 interrupted.
 import sys
 from collections.abc import Sequence
 
-
 INTERRUPTED = 130
 
 

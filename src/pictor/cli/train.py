@@ -70,7 +70,7 @@ def train(
 
 
 class _StopOnInterrupt:
-    """Turns the first Ctrl-C into a wish that the loop grants between steps; a second one interrupts at once."""
+    """The first Ctrl-C is a wish that the loop grants between steps; a second one interrupts at once."""
 
     def __init__(self) -> None:
         self._stop = False
