@@ -45,7 +45,9 @@ class Config(Strict):
     head_width: int = Field(32, ge=8)
     """Channels of an attention head; divides every level's channels."""
     uniform_share: float = Field(0.15, ge=0, le=1)
-    """Share of times drawn uniformly; the rest is logit-normal(0, 1)."""
+    """Share of times drawn uniformly; the rest is logit-normal with unit width."""
+    logit_mean: float = Field(0.0, ge=-3, le=3)
+    """Middle of the logit-normal times; above 0 the noisy half, where objects are decided, is seen more."""
     empty_captions: float = Field(0.1, ge=0, le=1)
     """Share of captions emptied, which classifier-free guidance needs."""
     text_rate: float = Field(0.3, ge=0)
@@ -134,7 +136,7 @@ class RectifiedFlowObjective:
     def _times(self, rng: np.random.Generator) -> float:
         if rng.random() < self.config.uniform_share:
             return float(rng.random())
-        return float(1 / (1 + np.exp(-rng.standard_normal())))
+        return float(1 / (1 + np.exp(-self.config.logit_mean - rng.standard_normal())))
 
     def batch(self, first: int, count: int, held_out: bool = False) -> Batch:
         pictures, texts, times, noises = [], [], [], []
