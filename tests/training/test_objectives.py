@@ -40,10 +40,11 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "vision_layers": 1,
             "length": 24,
         },
+        "attributes": {"kind": "caption_attributes", "text_encoder": str(root / "text" / "model")},
         "denoiser": {
             "kind": "rectified_flow",
             "autoencoder": str(root / "autoencoder" / "model"),
-            "text_encoder": str(root / "text" / "model"),
+            "text_encoder": str(root / "attributes" / "model"),
             "size": 32,
             "channels": [32, 64],
         },
@@ -56,7 +57,7 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_batches_are_functions_of_their_numbers(chain: Path) -> None:
-    for name in ("autoencoder", "text", "denoiser"):
+    for name in ("autoencoder", "text", "attributes", "denoiser"):
         table = json.loads((chain / name / "recipe.json").read_text())["objective"]
         objective = build(table, 0)
         whole, part = objective.batch(0, 6), objective.batch(4, 2)
@@ -115,6 +116,25 @@ def test_the_contrastive_loss_counts_every_true_pair(chain: Path) -> None:
     assert 0 <= figures["retrieval"] <= 1
 
 
+def test_attributes_are_learnt_and_unsaid_ones_too(chain: Path) -> None:
+    """A few dozen steps suffice for colours, and the labels come from what each caption says."""
+    torch.manual_seed(0)
+    objective = build({"kind": "caption_attributes", "text_encoder": str(chain / "text" / "model")}, 0)
+    batch = objective.batch(0, 256)
+    assert 0 in batch["colour"]
+    assert 0 in batch["place"]
+    groups = [{"params": [p], "lr": 3e-3 * objective.rate(n)} for n, p in objective.module.named_parameters()]
+    optimiser = torch.optim.AdamW(groups)
+    losses = []
+    for _ in range(40):
+        loss, _ = objective.loss(batch)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < 0.6 * losses[0]
+
+
 def test_ssim_is_one_for_equal_pictures_and_falls_with_noise() -> None:
     generator = torch.Generator().manual_seed(0)
     x = torch.rand(2, 3, 32, 32, generator=generator) * 2 - 1
@@ -137,5 +157,5 @@ def test_a_han_character_is_one_token_wherever_it_stands() -> None:
 
 
 def test_a_missing_part_says_what_to_train_first(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="autoencoder first"):
+    with pytest.raises(InputError, match="Train the autoencoder first"):
         build({"kind": "rectified_flow", "autoencoder": str(tmp_path), "text_encoder": str(tmp_path)}, 0)

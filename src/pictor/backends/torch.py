@@ -225,15 +225,15 @@ def _network_class(place: Path, subfolder: str) -> Any:
     path = place / "config.json"
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-        names = config.get("architectures") or [config["_class_name"]]
+        name = (config.get("architectures") or [config["_class_name"]])[0]
     except OSError as error:
         raise ModelError(f"cannot read {path}: {error.strerror}") from error
-    except (ValueError, KeyError, AttributeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise ModelError(f"{path} is damaged", expected="the configuration of a network") from error
-    if names[0] not in known:
-        raise ModelError(f"{path} is for the class {names[0]!r}", expected=" or ".join(known))
+    if name not in known:
+        raise ModelError(f"{path} is for the class {name!r}", expected=" or ".join(known))
     # The modules are lazy: the attribute is what imports the class.
-    return getattr(__import__(library), names[0])
+    return getattr(__import__(library), name)
 
 
 @contextlib.contextmanager

@@ -58,7 +58,7 @@ def read_header(path: Path) -> dict[str, Entry]:
             header = json.loads(file.read(header_size))
     except OSError as error:
         raise ModelError(f"cannot read the weights {path}: {error.strerror}", remedy=REMEDY) from error
-    except ValueError as error:  # JSON and UTF-8 errors alike
+    except (ValueError, RecursionError) as error:  # JSON and UTF-8 errors alike
         raise _damaged(path, "its header is not JSON") from error
     if not isinstance(header, dict):
         raise _damaged(path, "its header is not a table")
@@ -98,7 +98,8 @@ def _entry(path: Path, name: str, item: object, begin: int) -> Entry:
     try:
         dtype, shape, (first, last) = item["dtype"], tuple(item["shape"]), item["data_offsets"]  # type: ignore[index]
         wanted = prod(shape) * ITEM_SIZES[dtype]
-        sane = first >= 0 and last - first == wanted and all(side >= 0 for side in shape)
+        whole = all(type(number) is int for number in (first, last, *shape))
+        sane = whole and first >= 0 and last - first == wanted and all(side >= 0 for side in shape)
     except (KeyError, TypeError, ValueError) as error:
         raise _damaged(path, f"its entry for {name!r} is not understood") from error
     if not sane:

@@ -13,6 +13,8 @@ Pictor; 2 bad input; 130 interrupted.
 import sys
 from collections.abc import Sequence
 
+from pictor.cli._terminal import forgive_encoding, printable
+
 INTERRUPTED = 130
 
 
@@ -26,6 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         from pictor.cli._verbs import run
 
+        forgive_encoding()
         code = run(arguments or ["--help"])
         if code == INTERRUPTED:  # typer takes KeyboardInterrupt to itself
             print("interrupted", file=sys.stderr)
@@ -41,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         _explain(debug)
         line, code = _verdict(error)
-        print(f"error: {line}", file=sys.stderr)
+        print(f"error: {printable(line)}", file=sys.stderr)
         return code
 
 

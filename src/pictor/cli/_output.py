@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pictor.core.errors import InputError
-from pictor.engine.files import check_writable, png_bytes, write_file
+from pictor.engine.files import check_path, check_writable, png_bytes, write_file
 from pictor.engine.pictures import Picture, check_png
 
 _SLUG_LENGTH = 40
@@ -33,6 +33,7 @@ class Destination:
             InputError: nothing can be written there.
         """
         path = Path(out or ".")
+        check_path(path)
         if path.suffix and not path.is_dir() and not (out or "").endswith(("/", "\\")):
             return cls(path.parent, check_png(path))
         check_writable(path)

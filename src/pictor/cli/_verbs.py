@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 import pictor
 from pictor import cli
 from pictor.cli._plain import spare_adapters
+from pictor.cli._terminal import printable
 from pictor.core.notices import PictorWarning
 
 
@@ -80,4 +81,4 @@ def _print_warning(
     line: str | None = None,
 ) -> None:
     kind = "warning" if issubclass(category, PictorWarning) else category.__name__
-    print(f"{kind}: {' '.join(str(message).split())}", file=sys.stderr)
+    print(f"{kind}: {printable(' '.join(str(message).split()))}", file=sys.stderr)

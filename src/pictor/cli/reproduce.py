@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from pictor.cli._terminal import printable
 from pictor.core.errors import InputError
 
 app = typer.Typer(rich_markup_mode=None)
@@ -66,7 +67,7 @@ def _hint(was: object, now: object) -> None:
     for name in ("version", "backend", "dtype"):
         before, after = getattr(was, name), getattr(now, name)
         if before != after:
-            print(f"note: {name} was {before}, is {after}", file=sys.stderr)
+            print(f"note: {name} was {printable(before)}, is {after}", file=sys.stderr)
 
 
 def _size(size: tuple[int, int]) -> str:

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from pictor.cli._terminal import printable
 from pictor.core.errors import InputError
 from pictor.core.recipe import Parameters, Recipe
 
@@ -44,9 +45,4 @@ def show(
         return
     for key, value in facts.items():
         if value not in ("", {}):
-            print(f"{_plain(str(key))}: {_plain(str(value))}")
-
-
-def _plain(text: str) -> str:
-    """Without control characters: a file from elsewhere must not command the terminal."""
-    return "".join(letter if letter.isprintable() or letter in "\n\t" else "\ufffd" for letter in text)
+            print(f"{printable(str(key))}: {printable(str(value))}")

@@ -38,15 +38,16 @@ def train(
     """
     if minutes is not None and not minutes > 0:
         raise InputError(f"minutes is {minutes:g}", expected="a number above 0", param="minutes")
+    from pictor.training.recipe import read_recipe
+
+    resolved = read_recipe(recipe)
     try:
         from pictor.training.loop import train as run_training
-        from pictor.training.recipe import read_recipe
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("pictor"):
             raise
         raise MissingExtraError(f"training needs {error.name}") from error
 
-    resolved = read_recipe(recipe)
     folder = run or Path("runs") / resolved.name
     stop = _StopOnInterrupt()
     show = _Lines()

@@ -6,8 +6,8 @@ AUTOMATIC1111's web UI). Both directions live here, and neither touches pictures
 
 import dataclasses
 import json
-import math
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -40,7 +40,8 @@ _SCHEDULE_NAMES = {
     "align_your_steps": "Align Your Steps",
 }
 
-_PARAMETER = re.compile(r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')
+# Keys are short: without a limit, a long text of letters would be read once from each of them.
+_PARAMETER = re.compile(r'(\w[\w \-/]{1,63}):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')
 _NEGATIVE = "Negative prompt:"
 
 
@@ -85,7 +86,8 @@ class Recipe:
         """Read what `to_json` wrote; keys that a newer version added are passed over.
 
         Raises:
-            InputError: it is no JSON object, lacks a field, or a field has the wrong type.
+            InputError: it is no JSON object, lacks a field, a field has the wrong type, or a newer version
+                gives the fields another meaning.
         """
         try:
             record = json.loads(text)
@@ -93,13 +95,24 @@ class Recipe:
             raise InputError(f"the recipe is no JSON ({error})", expected="the recipe of a picture") from None
         if not isinstance(record, dict):
             raise InputError("the recipe is no JSON object", expected="the recipe of a picture")
+        if record.get("format", FORMAT) != FORMAT:
+            raise InputError(
+                f"the recipe has the format {str(record['format'])[:60]!r}",
+                expected=f"format {FORMAT}",
+                remedy="Another version of Pictor wrote it: use that one.",
+            )
         values: dict[str, Any] = {}
         for spec in dataclasses.fields(cls):
             if spec.name in record:
                 values[spec.name] = _checked(spec.name, record[spec.name])
             elif spec.default is dataclasses.MISSING and spec.default_factory is dataclasses.MISSING:
                 raise InputError(f"the recipe has no {spec.name}", expected="the recipe of a picture")
-        return cls(**values)
+        recipe = cls(**values)
+        if recipe.count != 1 and recipe.layout != "grid":
+            raise InputError(
+                f"the recipe tells of {recipe.count} pictures in a {recipe.layout}", expected="one picture"
+            )
+        return recipe
 
     def to_parameters(self) -> str:
         """The A1111 text: prompt, negative prompt, and one line of settings."""
@@ -141,8 +154,9 @@ class Parameters:
     def from_text(cls, text: str) -> "Parameters":
         """Take the text apart; never fails, since any text is at least a prompt."""
         *body, last = text.strip().split("\n")
-        settings = {key: _unquoted(value) for key, value in _PARAMETER.findall(last)}
-        if len(_PARAMETER.findall(last)) < 3:
+        found = _PARAMETER.findall(last)
+        settings = {key: _unquoted(value) for key, value in found}
+        if len(found) < 3:
             body, settings = [*body, last], {}
         prompt: list[str] = []
         negative: list[str] | None = None
@@ -174,6 +188,7 @@ def _unquoted(value: str) -> str:
         return value
 
 
+_LARGEST = sys.float_info.max
 _INTEGERS = {"seed", "num_steps", "width", "height", "count"}
 _MAPPINGS = {"inputs", "adapters"}
 
@@ -183,7 +198,8 @@ def _checked(name: str, value: Any) -> Any:
     if name in _INTEGERS:
         fits = isinstance(value, int) and not isinstance(value, bool) and value >= 0
     elif name == "guidance_scale":
-        fits = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        # An integer has no limit, and a float has.
+        fits = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _LARGEST
     elif name in _MAPPINGS:
         fits = isinstance(value, dict) and all(isinstance(item, str) for item in value.values())
     elif name == "layout":

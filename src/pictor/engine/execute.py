@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pictor.core.errors import Cancelled
+from pictor.core.errors import Cancelled, InputError, PictorError
 from pictor.core.levels import Level
 from pictor.core.noise import picture_noise
 from pictor.core.plan import Conditions, Plan, Stage
@@ -20,6 +20,9 @@ from pictor.families.bundle import Bundle
 from pictor.sampling import classifier_free, guided, sample, solver
 from pictor.sampling.guidance import Predict, Which
 from pictor.sampling.loop import Denoise
+
+_MAX_BYTES = 2**31
+"""Of all pixels that one call makes."""
 
 Pixels = NDArray[np.uint8]
 
@@ -64,9 +67,12 @@ def execute(
         should_stop: asked between steps and before decoding.
 
     Raises:
+        InputError: the pictures and frames would not fit into memory; nothing has been computed then.
+        PictorError: the model's numbers are no picture.
         Cancelled: should_stop said so.
     """
     programs = [solver(stage.solver)(stage.levels) for stage in plan.stages]
+    _check_memory(plan, sum(len(program) for program in programs) if frames else 0)
     size = min(_batch_size(stage) for stage in plan.stages)
     batches = [range(at, min(at + size, len(plan.seeds))) for at in range(0, len(plan.seeds), size)]
     total = len(batches) * sum(len(program) for program in programs)
@@ -142,6 +148,19 @@ def to_pixels(image_B3HW: NDArray[np.float32]) -> NDArray[np.uint8]:
     return pixels
 
 
+def _check_memory(plan: Plan, frames: int) -> None:
+    """All pictures, with so many frames each, are held until the last is done."""
+    width, height = plan.stages[-1].size
+    needed = 3 * width * height * len(plan.seeds) * (1 + frames)
+    if needed > _MAX_BYTES:
+        raise InputError(
+            f"{len(plan.seeds)} pictures of {width}x{height} with {frames} frames each: {needed >> 20} MiB",
+            expected=f"at most {_MAX_BYTES >> 20} MiB",
+            remedy="Ask for fewer or smaller pictures, or do without frames.",
+            param="frames" if frames else "count",
+        )
+
+
 def _batch_size(stage: Stage) -> int:
     return max(1, min(_MAX_ROWS, _MAX_PIXELS // (stage.size[0] * stage.size[1])))
 
@@ -173,6 +192,12 @@ def _decoded(
 ) -> list[Made]:
     """Finished pictures, each with its frames; decoded by the batch, which bounds memory."""
     assert x_BChw is not None  # noqa: S101 - a plan has at least one stage
-    finished = to_pixels(bundle.autoencoder.decode(x_BChw))
+    image_B3HW = bundle.autoencoder.decode(x_BChw)
+    if not np.isfinite(image_B3HW).all():  # clipped, it would be a black picture without a word
+        raise PictorError(
+            "the model's numbers overflowed",
+            remedy="Use a lower guidance scale, another solver or more steps.",
+        )
+    finished = to_pixels(image_B3HW)
     frames = [to_pixels(bundle.autoencoder.decode(x0_BChw)) for x0_BChw in estimates]
     return [Made(pixels, [frame[row] for frame in frames]) for row, pixels in enumerate(finished)]

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 RECIPE_KEY = "pictor"
 PARAMETERS_KEY = "parameters"
+_FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
+"""What pictures with recipes come as; some of Pillow's other readers start programs."""
 _USER_COMMENT = 0x9286
 _EXIF_IFD = 0x8769
 
@@ -55,7 +57,7 @@ def write_file(path: Path, data: bytes, *, overwrite: bool) -> Path:
     """Write a file so that it is there as a whole or not at all.
 
     Args:
-        path: where to. Its folder must exist.
+        path: where to. Its folder must exist. A link is followed: the file that it leads to is written.
         data: the contents.
         overwrite: replace a file that is there; else the first free of NAME, NAME-2, NAME-3, ... is taken.
 
@@ -65,17 +67,34 @@ def write_file(path: Path, data: bytes, *, overwrite: bool) -> Path:
     Raises:
         InputError: the system refuses; nothing is left behind.
     """
+    target = Path(os.path.realpath(path)) if overwrite else path
     try:
-        with _draft(path.parent) as (draft, stream):
+        with _draft(target.parent) as (draft, stream):
             stream.write(data)
             stream.close()
             if overwrite:
-                target = Path(os.path.realpath(path))
-                os.replace(draft, target)
+                draft.replace(target)
                 return path
             return _link_free(draft, path)
     except OSError as error:
         raise InputError(f"cannot write {path} ({error.strerror})", param="out") from None
+
+
+def check_path(path: Path) -> None:
+    """Make sure that the system can look at a path, whether or not something is there.
+
+    Raises:
+        InputError: it cannot: the name is too long, or a folder on the way is closed.
+    """
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InputError(
+            f"cannot write {path} ({reason})", expected="a name that the system takes", param="out"
+        ) from None
 
 
 def check_writable(folder: Path) -> None:
@@ -84,6 +103,7 @@ def check_writable(folder: Path) -> None:
     Raises:
         InputError: they cannot.
     """
+    check_path(folder)
     place = folder
     while not place.exists() and place != place.parent:
         place = place.parent
@@ -107,12 +127,12 @@ def read_picture(path: str | os.PathLike[str]) -> tuple[Image.Image, dict[str, s
     from PIL import Image
 
     place = Path(path)
-    if not place.is_file():
+    if not os.path.isfile(place):  # False, and no error, for names that cannot be
         raise InputError(f"there is no file {str(path)!r}", expected="a picture", param="file")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(place) as image:
+            with Image.open(place, formats=_FORMATS) as image:
                 image.load()
                 texts = _texts(image)
                 return image.convert("RGB"), texts

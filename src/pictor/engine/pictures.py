@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pictor.core.errors import InputError
-from pictor.engine.files import check_writable, gif_bytes, png_bytes, write_file
+from pictor.engine.files import check_path, check_writable, gif_bytes, png_bytes, write_file
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -98,6 +98,7 @@ def check_png(path: Path) -> Path:
         raise InputError(
             f"cannot write {path}: pictures are PNG files", expected="a name in .png", param="out"
         )
+    check_path(path)
     if path.is_dir():
         raise InputError(f"cannot write {path}: it is a folder", expected="a name for a file", param="out")
     if not path.parent.is_dir():

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pictor.core.errors import ModelError
+from pictor.core.errors import InputError, ModelError
 from pictor.engine.pictures import Picture, sheet
 from pictor.engine.studio import OnProgress, ShouldStop, Studio
 from pictor.tasks.registry import task_named
@@ -41,8 +41,13 @@ def reproduce(
 
     Raises:
         ModelError: the studio's model is not the recipe's.
-        InputError: the recipe needs inputs that it does not hold.
+        InputError: the recipe needs inputs or adapters that it does not hold.
     """
+    if recipe.adapters:
+        raise InputError(
+            f"the picture was made with the adapters {', '.join(sorted(recipe.adapters))}",
+            expected="a picture made by a model alone",
+        )
     if recipe.model_hash != studio.bundle.model_hash:
         raise ModelError(
             f"the picture was made by {recipe.model_name} ({recipe.model_hash[:10]}),"

@@ -38,7 +38,7 @@ def open_bundle(folder: str | os.PathLike[str], backend: str = "auto") -> Bundle
     if backend not in BACKENDS:
         raise InputError(f"unknown backend {backend!r}", expected=", ".join(BACKENDS), param="backend")
     place = Path(folder)
-    if not place.is_dir():
+    if not os.path.isdir(place):  # False, and no error, where it may not be looked at
         raise ModelError(
             f"there is no model folder {str(folder)!r}",
             expected="a diffusers folder with a model_index.json",

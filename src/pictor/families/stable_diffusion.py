@@ -14,6 +14,7 @@ columns, H, W pixels.
 
 from __future__ import annotations
 
+import math
 import threading
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -48,6 +49,7 @@ _CLASSES = {
     "text_encoder": ("CLIPTextModel",),
 }
 _MAX_CACHED = 64
+_MAX_SHOWN = 200
 
 
 def open_stable_diffusion(folder: Path, index: Mapping[str, Any], backend: str) -> Bundle:
@@ -64,12 +66,13 @@ def open_stable_diffusion(folder: Path, index: Mapping[str, Any], backend: str) 
     for file in weights:
         read_header(file)
     traits = _traits(folder, unet, vae, text, schedule)
+    scale, shift = _scaling(folder / "vae" / "config.json", vae)
     tokenizer = PromptTokenizer(folder / "tokenizer", traits.max_tokens)
     chosen, dtype, parts = _open_parts(folder, backend)
     return Bundle(
         traits=traits,
         network=_network(parts["unet"], traits.latent_channels),
-        autoencoder=_ScaledAutoencoder(parts["decoder"], parts["encoder"], vae),
+        autoencoder=_ScaledAutoencoder(parts["decoder"], parts["encoder"], scale, shift),
         encode_prompt=_PromptEncoder(tokenizer, parts["text_encoder"]),
         prepare=_Background([parts[name].load for name in ("text_encoder", "unet", "decoder")]),
         hash_weights=lambda: hash_weights(folder, weights),
@@ -112,13 +115,11 @@ def _network(unet: Module, channels: int) -> Network:
 class _ScaledAutoencoder:
     """Latents of unit variance: (autoencoder's latents - shift) * scale."""
 
-    def __init__(self, decoder: Module, encoder: Module, config: Mapping[str, Any]) -> None:
+    def __init__(self, decoder: Module, encoder: Module, scale: float, shift: float) -> None:
         self._decoder = decoder
         self._encoder = encoder
-        # Both may stand as null in files; the scale has another default in each class.
-        kl = config.get("_class_name") == "AutoencoderKL"
-        self._scale = float(config.get("scaling_factor") or (0.18215 if kl else 1.0))
-        self._shift = float(config.get("shift_factor") or 0.0)
+        self._scale = scale
+        self._shift = shift
 
     def decode(self, x0_BChw: NDArray[np.float32]) -> NDArray[np.float32]:
         return self._decoder.run(latent=x0_BChw / self._scale + self._shift)["image"]
@@ -126,6 +127,21 @@ class _ScaledAutoencoder:
     def encode(self, image_B3HW: NDArray[np.float32]) -> NDArray[np.float32]:
         latent: NDArray[np.float32] = self._encoder.run(image=image_B3HW)["latent"]
         return (latent - self._shift) * self._scale
+
+
+def _scaling(file: Path, config: Mapping[str, Any]) -> tuple[float, float]:
+    """Scale and shift of the latents. Both may stand as null; the scale has another default in each class."""
+    usual = 0.18215 if config.get("_class_name") == "AutoencoderKL" else 1.0
+    scale, shift = config.get("scaling_factor"), config.get("shift_factor")
+    try:
+        numbers = usual if scale is None else float(scale), 0.0 if shift is None else float(shift)
+        if numbers[0] == 0.0 or not all(math.isfinite(number) for number in numbers):
+            raise ValueError(f"scaling_factor {numbers[0]}, shift_factor {numbers[1]}")
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ModelError(
+            f"{file} is damaged ({error})", expected="finite factors of the latents", param="model"
+        ) from None
+    return numbers
 
 
 class _PromptEncoder:
@@ -139,9 +155,10 @@ class _PromptEncoder:
     def __call__(self, text: str) -> Embeds:
         tokens = self._tokenizer(text)
         if tokens.cut:
+            cut = tokens.cut if len(tokens.cut) <= _MAX_SHOWN else f"{tokens.cut[:_MAX_SHOWN]}..."
             warnings.warn(
                 f"the prompt is longer than the model's {self._tokenizer.max_length} tokens;"
-                f" this was cut: {tokens.cut!r}",
+                f" this was cut: {cut!r}",
                 PictorWarning,
                 stacklevel=2,
             )
@@ -197,7 +214,7 @@ def _traits(
         side = unet.get("sample_size") or 64
         height, width = side if isinstance(side, list | tuple) else (side, side)
         size = (int(width) * latent_stride, int(height) * latent_stride)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ModelError(
             f"a config.json in {folder} is damaged ({error!r})",
             expected="diffusers' configurations",
@@ -243,7 +260,7 @@ def _defaults(file: Path, own: Mapping[str, Any], schedule: Schedule, size: tupl
             spacing=_known_spacing(values["spacing"]),
             size=(int(width), int(height)),
         )
-    except (InputError, TypeError, ValueError) as error:
+    except (InputError, TypeError, ValueError, OverflowError) as error:
         raise ModelError(
             f"{file} is damaged ({error})", expected="defaults of a picture", param="model"
         ) from None
@@ -257,8 +274,11 @@ def _known_spacing(name: str) -> str:
 def _sides(file: Path, own: Mapping[str, Any], stride: int, usual_max: int) -> tuple[int, int]:
     limits = own.get("sizes", {})
     try:
-        return int(limits.get("min", stride)), int(limits.get("max", usual_max))
-    except (AttributeError, TypeError, ValueError) as error:
+        low, high = int(limits.get("min", stride)), int(limits.get("max", usual_max))
+        if not 1 <= low <= high:
+            raise ValueError(f"sides from {low} to {high}")
+        return low, high
+    except (AttributeError, TypeError, ValueError, OverflowError) as error:
         raise ModelError(
             f"{file} is damaged ({error})", expected='"sizes": {"min": 32, "max": 128}', param="model"
         ) from None

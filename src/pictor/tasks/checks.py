@@ -9,6 +9,8 @@ from pictor.core.plan import Traits
 
 MAX_STEPS = 1000
 MAX_COUNT = 1000
+MAX_GUIDANCE = 1000.0
+"""Far beyond use; without a limit numbers would overflow on their way."""
 SEED_LIMIT = 2**64
 
 
@@ -57,11 +59,11 @@ def check_seeds(seed: Any, count: int) -> tuple[int, ...]:
 
 
 def check_guidance(value: Any) -> float:
-    """A finite guidance scale; below zero the picture would run away from its prompt without a limit."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+    """A guidance scale; below zero the picture would run away from its prompt without a limit."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MAX_GUIDANCE:
         raise InputError(
             f"guidance_scale is {value!r}",
-            expected="a number from 0 (no prompt) over 1 (no guidance) upwards, for instance 4",
+            expected=f"a number from 0 (no prompt) over 1 (no guidance) to {MAX_GUIDANCE:g}, for instance 4",
             param="guidance_scale",
         )
     return float(value)
@@ -87,4 +89,4 @@ def check_size(value: Any, traits: Traits) -> tuple[int, int]:
 def _nearest(side: int, traits: Traits) -> int:
     low = math.ceil(traits.min_side / traits.stride)
     high = traits.max_side // traits.stride
-    return min(max(round(side / traits.stride), low), high) * traits.stride
+    return min(max((side + traits.stride // 2) // traits.stride, low), high) * traits.stride

@@ -75,7 +75,7 @@ def plan_text2image(request: Text2Image, traits: Traits) -> Plan:
         x0_weights(traits.prediction, step.level, traits.sigma_data)
     if negative.strip() and guidance == 1.0:
         warnings.warn("the negative prompt has no effect at guidance 1", PictorWarning, stacklevel=2)
-    if prompt and guidance == 0.0:
+    if guidance == 0.0:
         warnings.warn("the prompt has no effect at guidance 0", PictorWarning, stacklevel=2)
     shape = (traits.latent_channels, size[1] // traits.latent_stride, size[0] // traits.latent_stride)
     start = None if request.latents is None else _checked_latents(request.latents, (count, *shape))
@@ -120,7 +120,12 @@ def _or(value: T | None, default: T) -> T:
 
 
 def _checked_latents(latents: ArrayLike, shape: tuple[int, int, int, int]) -> NDArray[np.float32]:
-    start = np.asarray(latents, np.float32)
+    try:
+        start = np.asarray(latents, np.float32)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"latents are no array of numbers ({error})", expected=f"the shape {list(shape)}", param="latents"
+        ) from None
     if start.shape == shape[1:] and shape[0] == 1:
         start = start[None]
     if start.shape != shape:

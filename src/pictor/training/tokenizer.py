@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
+import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import CLIPTokenizer
 
@@ -73,3 +74,11 @@ def train_tokenizer(captions: Iterable[str], *, length: int, vocabulary: int = 1
         pad_token=END,
         model_max_length=length,
     )
+
+
+def tokenize(tokenizer: CLIPTokenizer, texts: list[str]) -> torch.Tensor:
+    """Token numbers [B, T] int64, cut or padded with end tokens to the tokenizer's length."""
+    length = tokenizer.model_max_length
+    encoded = tokenizer(texts, padding="max_length", truncation=True, max_length=length, return_tensors="pt")
+    ids: torch.Tensor = encoded.input_ids
+    return ids

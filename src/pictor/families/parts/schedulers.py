@@ -34,6 +34,9 @@ _CLASSES = {
     "UniPCMultistepScheduler": ("unipc", "uniform"),
 }
 
+_MAX_TIMESTEPS = 100_000
+"""So that a damaged number asks for no memory."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
@@ -54,22 +57,22 @@ def read_schedule(file: Path) -> Schedule:
     """
     config = read_json(file)
     kind = config.get("_class_name")
-    if kind not in _CLASSES:
+    if not isinstance(kind, str) or kind not in _CLASSES:
         raise ModelError(
             f"{file} names the scheduler {kind!r}", expected=", ".join(sorted(_CLASSES)), param="model"
         )
     solver, spacing = _CLASSES[kind]
     try:
         path, prediction, sigma_data = _path(kind, config)
-    except (PictorError, TypeError, ValueError, KeyError) as error:
+        return Schedule(
+            path=path,
+            prediction=prediction,
+            sigma_data=sigma_data,
+            solver=_solver(solver, config),
+            spacing=_spacing(spacing, config),
+        )
+    except (PictorError, TypeError, ValueError, KeyError, OverflowError) as error:
         raise ModelError(f"{file} cannot be read as a noise path: {error}", param="model") from None
-    return Schedule(
-        path=path,
-        prediction=prediction,
-        sigma_data=sigma_data,
-        solver=_solver(solver, config),
-        spacing=_spacing(spacing, config),
-    )
 
 
 def _path(kind: str, config: Mapping[str, Any]) -> tuple[levels.Path, str, float]:
@@ -95,6 +98,8 @@ def _path(kind: str, config: Mapping[str, Any]) -> tuple[levels.Path, str, float
 
 def _vp_path(config: Mapping[str, Any]) -> levels.VPPath:
     steps = int(config.get("num_train_timesteps", 1000))
+    if not 2 <= steps <= _MAX_TIMESTEPS:
+        raise ValueError(f"num_train_timesteps {steps}")
     zero = bool(config.get("rescale_betas_zero_snr", False))
     if config.get("trained_betas") is not None:
         betas = [float(beta) for beta in config["trained_betas"]]

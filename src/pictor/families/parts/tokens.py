@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _END = "<|endoftext|>"
 _START = "<|startoftext|>"
+_MAX_LENGTH = 10_000  # so that a damaged number asks for no memory
 # How CLIP splits text into words (Radford et al. 2021; the pattern is part of the published model).
 _WORDS = r"""'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"""
 
@@ -44,11 +45,12 @@ class PromptTokenizer:
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
         own_length = config.get("model_max_length")
-        self.max_length = (
-            min(max_length, int(own_length)) if isinstance(own_length, int | float) else max_length
-        )
-        if self.max_length < 3:
-            raise ModelError(f"{folder} has a model_max_length of {self.max_length}", param="model")
+        length = min(max_length, own_length) if isinstance(own_length, int | float) else max_length
+        if not 3 <= length <= _MAX_LENGTH:
+            raise ModelError(
+                f"{folder} has prompts of {length} tokens", expected=f"from 3 to {_MAX_LENGTH}", param="model"
+            )
+        self.max_length = int(length)
         self._start = self._id(config, "bos_token", _START, folder)
         self._end = self._id(config, "eos_token", _END, folder)
         self._pad = self._id(config, "pad_token", _END, folder)

@@ -20,7 +20,7 @@ from transformers import CLIPConfig, CLIPModel
 from pictor.data.picturebook import Caption, Picturebook, Scene, describes
 from pictor.training.objectives import Batch
 from pictor.training.recipe import Strict, validated
-from pictor.training.tokenizer import train_tokenizer
+from pictor.training.tokenizer import tokenize, train_tokenizer
 
 _TOKENIZER_CAPTIONS = 20_000
 _VALIDATION = 512
@@ -90,13 +90,6 @@ class ContrastiveObjective:
     def rate(self, name: str) -> float:
         return 1.0
 
-    def _tokens(self, texts: list[str]) -> torch.Tensor:
-        encoded = self.tokenizer(
-            texts, padding="max_length", truncation=True, max_length=self.config.length, return_tensors="pt"
-        )
-        ids: torch.Tensor = encoded.input_ids
-        return ids
-
     def _pairs(
         self, first: int, count: int, held_out: bool
     ) -> tuple[list[Scene], list[Caption], list[Caption]]:
@@ -116,7 +109,7 @@ class ContrastiveObjective:
         labels = np.array([[describes(caption, scene) for caption in captions] for scene in scenes])
         return {
             "image": torch.from_numpy(drawn).permute(0, 3, 1, 2).float().div_(127.5).sub_(1),
-            "ids": self._tokens([caption.text for caption in captions]),
+            "ids": tokenize(self.tokenizer, [caption.text for caption in captions]),
             "labels": torch.from_numpy(labels),
         }
 

@@ -13,17 +13,18 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
+from diffusers import UNet2DConditionModel
 from pydantic import Field
 from torch import nn
-from transformers import CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTextModel
 
-from pictor.core.errors import InputError
 from pictor.core.predictions import Mixture, target
 from pictor.data.picturebook import Picturebook, corpus_identity
 from pictor.training.objectives import Batch
+from pictor.training.parts import encode, open_autoencoder, open_text_encoder
 from pictor.training.pipeline_folder import PipelineFacts, write_pipeline
 from pictor.training.recipe import Strict, validated
+from pictor.training.tokenizer import tokenize
 
 _VALIDATION = 128
 _VALIDATION_TIMES = (0.1, 0.3, 0.5, 0.7, 0.9)
@@ -70,38 +71,6 @@ class TextToLatents(nn.Module):
         return out
 
 
-def _open(folder: Path, what: str, loader: Any) -> Any:
-    if not (folder / "config.json").is_file():
-        raise InputError(
-            f"{folder} holds no {what}",
-            expected="a folder with config.json and safetensors",
-            remedy=f"Train the {what} first; recipes come in the order of the folder's README.",
-            param=f"objective.{what}",
-        )
-    return loader.from_pretrained(folder)
-
-
-def open_autoencoder(folder: Path) -> AutoencoderTiny | AutoencoderKL:
-    """A frozen autoencoder from its folder, whichever of the two classes wrote it."""
-    config = folder / "config.json"
-    kind = (
-        AutoencoderTiny
-        if config.is_file() and "AutoencoderTiny" in config.read_text("utf-8")
-        else AutoencoderKL
-    )
-    return _open(folder, "autoencoder", kind).eval().requires_grad_(False)
-
-
-@torch.no_grad()
-def encode(autoencoder: AutoencoderTiny | AutoencoderKL, image_BCHW: torch.Tensor) -> torch.Tensor:
-    """Pictures in [-1, 1] to latents of about unit variance."""
-    coded = autoencoder.encode(image_BCHW)
-    latents = coded.latents if isinstance(autoencoder, AutoencoderTiny) else coded.latent_dist.mean
-    shift = getattr(autoencoder.config, "shift_factor", None) or 0.0
-    out: torch.Tensor = (latents - shift) * autoencoder.config.scaling_factor
-    return out
-
-
 class RectifiedFlowObjective:
     """A UNet and a text encoder on the picturebook's latents."""
 
@@ -109,9 +78,8 @@ class RectifiedFlowObjective:
         self.config = config
         self.book = Picturebook(config.size, seed, config.font)
         self.autoencoder = open_autoencoder(config.autoencoder)
-        text_encoder = _open(config.text_encoder / "text_encoder", "text_encoder", CLIPTextModel).float()
+        text_encoder, self.tokenizer = open_text_encoder(config.text_encoder)
         text_encoder.requires_grad_(config.text_rate > 0)
-        self.tokenizer = CLIPTokenizer.from_pretrained(config.text_encoder / "tokenizer")
         self.latent_channels = int(self.autoencoder.config.latent_channels)
         self.side = config.size // 8
         depth = len(config.channels)
@@ -148,16 +116,9 @@ class RectifiedFlowObjective:
             texts.append("" if rng.random() < self.config.empty_captions else text)
             times.append(self._times(rng))
             noises.append(rng.standard_normal((self.latent_channels, self.side, self.side), np.float32))
-        encoded = self.tokenizer(
-            texts,
-            padding="max_length",
-            truncation=True,
-            max_length=self.tokenizer.model_max_length,
-            return_tensors="pt",
-        )
         return {
             "image": torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float().div_(127.5).sub_(1),
-            "ids": encoded.input_ids,
+            "ids": tokenize(self.tokenizer, texts),
             "t": torch.tensor(times, dtype=torch.float32),
             "eps": torch.from_numpy(np.stack(noises)),
         }

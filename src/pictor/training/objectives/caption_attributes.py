@@ -1,0 +1,118 @@
+"""Text encoder: every caption tells which object, colour and place it names.
+
+A picture tower needs long to tell objects apart, and until it does, contrast leaves the words for objects
+close together. The corpus knows what each caption names, so that the words can be spread apart from that
+alone, in minutes. They are read off the end token, and off the mean of the end token and the padding
+after it, which is most of what a denoiser's cross-attention looks at.
+"""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import nn
+from transformers import CLIPTextModel
+
+from pictor.data.picturebook import Caption, Picturebook
+from pictor.data.picturebook.vocabulary import COLOURS, PLACES, THINGS
+from pictor.training.objectives import Batch
+from pictor.training.parts import open_text_encoder
+from pictor.training.recipe import Strict, validated
+from pictor.training.tokenizer import tokenize
+
+_VALIDATION = 1024
+
+_CLASSES: dict[str, list[str | None]] = {
+    "thing": [thing.name for thing in THINGS],
+    "colour": [None, *(colour.name for colour in COLOURS)],
+    "place": [None, *(place.name for place in PLACES)],
+}
+"""None: the caption leaves it unsaid."""
+
+
+class Config(Strict):
+    """Keys of the recipe's [objective] table."""
+
+    text_encoder: Path
+    """Folder that holds text_encoder/ and tokenizer/, to start from."""
+    anchor: float = Field(0.5, ge=0)
+    """Weight of the squared distance from where the text encoder started."""
+    font: Path | None = None
+
+
+class TextToAttributes(nn.Module):
+    """A text encoder with one linear reader an attribute."""
+
+    def __init__(self, text_encoder: CLIPTextModel) -> None:
+        super().__init__()
+        self.text_encoder = text_encoder
+        width = text_encoder.config.hidden_size
+        self.readers = nn.ModuleDict({name: nn.Linear(width, len(c)) for name, c in _CLASSES.items()})
+
+    def forward(self, ids_BT: torch.Tensor) -> tuple[torch.Tensor, dict[str, list[torch.Tensor]]]:
+        """Hidden states [B, T, D], and two sets of logits [B, classes] for each attribute."""
+        hidden_BTD = self.text_encoder(input_ids=ids_BT).last_hidden_state
+        ended_BT = ids_BT == self.text_encoder.config.eos_token_id
+        first_B = ended_BT.int().argmax(1)
+        end_BD = hidden_BTD[torch.arange(len(ids_BT)), first_B]
+        weight_BT1 = ended_BT.to(hidden_BTD.dtype)[..., None]
+        mean_BD = (hidden_BTD * weight_BT1).sum(1) / weight_BT1.sum(1)
+        logits = {name: [reader(end_BD), reader(mean_BD)] for name, reader in self.readers.items()}
+        return hidden_BTD, logits
+
+
+class CaptionAttributesObjective:
+    """Supervision by the scene's record; no pictures are drawn."""
+
+    def __init__(self, config: Config, seed: int) -> None:
+        self.config = config
+        self.book = Picturebook(64, seed, config.font)  # captions do not depend on the size
+        text_encoder, self.tokenizer = open_text_encoder(config.text_encoder)
+        self.module = TextToAttributes(text_encoder)
+        self.start = copy.deepcopy(text_encoder).eval().requires_grad_(False)
+
+    def rate(self, name: str) -> float:
+        # The readers start from nothing and must not make the encoder wait for them.
+        return 5.0 if name.startswith("readers.") else 1.0
+
+    def batch(self, first: int, count: int, held_out: bool = False) -> Batch:
+        captions: list[Caption] = []
+        for number in range(first, first + count):
+            scene = self.book.scene(number, held_out=held_out)
+            captions.append(self.book.caption(scene, self.book.rng(number, 51)))
+        labels = {
+            name: torch.tensor([classes.index(getattr(caption, name)) for caption in captions])
+            for name, classes in _CLASSES.items()
+        }
+        return {"ids": tokenize(self.tokenizer, [caption.text for caption in captions])} | labels
+
+    def loss(self, batch: Batch) -> tuple[torch.Tensor, dict[str, float]]:
+        hidden, logits = self.module(batch["ids"])
+        with torch.no_grad():
+            before = self.start(input_ids=batch["ids"]).last_hidden_state
+        named = [F.cross_entropy(one, batch[name]) for name, pair in logits.items() for one in pair]
+        loss = torch.stack(named).sum() + self.config.anchor * F.mse_loss(hidden, before)
+        right = (logits["thing"][1].argmax(1) == batch["thing"]).float().mean()
+        return loss, {"thing_accuracy": float(right)}
+
+    def validate(self) -> dict[str, float]:
+        """Share of captions of held-out compositions whose attribute is read right from the mean."""
+        batch = self.batch(0, _VALIDATION, held_out=True)
+        _, logits = self.module(batch["ids"])
+        return {
+            f"held_out_{name}": float((pair[1].argmax(1) == batch[name]).float().mean())
+            for name, pair in logits.items()
+        }
+
+    def save(self, folder: Path) -> None:
+        self.module.text_encoder.save_pretrained(folder / "text_encoder")
+        self.tokenizer.save_pretrained(folder / "tokenizer")
+
+
+def build(table: dict[str, Any], seed: int) -> CaptionAttributesObjective:
+    return CaptionAttributesObjective(validated(Config, table, "[objective]"), seed)
