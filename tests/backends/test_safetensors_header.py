@@ -61,6 +61,8 @@ def test_a_link_is_followed(tmp_path):
         ({"a": 3}, b""),
         ([1], b""),
         (b"{", b""),
+        (b"[" * 200_000, b""),
+        (entry(shape=(2.0,)), bytes(8)),
         (b"\xff\xfe", b""),
     ],
 )

@@ -451,3 +451,26 @@ def test_a_new_verb_is_one_file(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("pictor.cli.__path__", [str(package)])
     assert main(["hello-there", "--times", "2"]) == 0
     assert capsys.readouterr().out.strip() == "hello hello"
+
+
+def test_errors_and_notes_do_not_command_the_terminal(run, room):
+    run("generate", "a", "--steps", 1, "--out", "x.png")
+    with Image.open("x.png") as image:
+        recipe = json.loads(image.text["pictor"])
+        for changes, code in (({"version": "\x1b[2J"}, 1), ({"inputs": {"\x1b[2J": "x"}}, 2)):
+            info = PngImagePlugin.PngInfo()
+            info.add_text("pictor", json.dumps({**recipe, **changes}))
+            Image.new("RGB", image.size).save("y.png", pnginfo=info)
+            got, _, err = run("reproduce", "y.png")
+            assert got == code
+            assert "\ufffd[2J" in err
+
+
+def test_a_bad_recipe_is_said_without_torch(room):
+    code = (
+        "import sys, pictor.cli; code = pictor.cli.main(['train', 'none.toml']);"
+        " sys.exit(99 if 'torch' in sys.modules else code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "none.toml does not exist" in done.stderr

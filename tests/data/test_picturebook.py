@@ -98,7 +98,7 @@ def test_recoloured_objects_have_the_colour(book: Picturebook, colour: object) -
     values = {c.name: np.array(c.rgb, float) for c in COLOURS}
     right = 0
     for thing in THINGS:
-        scene = Scene(thing=thing.name, colour=None, place="white", size=0.9, x=0.5, y=0.5, flip=False)
+        scene = Scene(thing=thing.name, colour=None, place="white", size=0.9, x=0.5, y=0.5)
         natural = book.sprite(thing.name, None)
         painted = book.sprite(thing.name, colour.name)  # type: ignore[attr-defined]
         before, after = np.asarray(natural.convert("RGBA")), np.asarray(painted.convert("RGBA"))

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from pictor import Cancelled
+from pictor import Cancelled, InputError, PictorError
 from pictor.core.levels import CLEAN, FlowPath, Level, VPPath
 from pictor.core.noise import picture_noise
 from pictor.core.plan import Conditions, Defaults, Plan, Stage, Traits
@@ -190,3 +190,18 @@ def test_pixels():
     pixels = to_pixels(values)
     assert pixels.shape == (1, 1, 5, 3)
     assert pixels[0, 0, :, 0].tolist() == [0, 0, 128, 255, 255]
+
+
+def test_numbers_that_are_no_picture_are_an_error():
+    oracle = Oracle(lambda x, time, colour: np.full_like(x, np.nan))
+    with pytest.raises(PictorError, match="overflowed"):
+        execute(plan(), oracle.bundle())
+
+
+def test_more_than_memory_holds_is_refused_at_once():
+    oracle = Oracle()
+    with pytest.raises(InputError, match="without frames"):
+        execute(plan(range(1000), size=(1024, 1024)), oracle.bundle())
+    with pytest.raises(InputError, match="4 frames"):
+        execute(plan(range(200), size=(1024, 1024)), oracle.bundle(), frames=True)
+    assert oracle.batches == []

@@ -1,5 +1,6 @@
 """The public face, on a real if tiny model."""
 
+import dataclasses
 import hashlib
 import io
 import os
@@ -107,6 +108,13 @@ def test_reproduce_needs_the_same_model(studio, tiny_copy):
     [picture] = studio.generate("a dog", num_steps=1)
     with pytest.raises(ModelError, match="--model"):
         reproduce(picture.recipe, pictor.load(tiny_copy))
+
+
+def test_a_recipe_with_adapters_is_not_followed_without_them(studio):
+    [picture] = studio.generate("a", num_steps=1)
+    recipe = dataclasses.replace(picture.recipe, adapters={"lora": "0" * 64})
+    with pytest.raises(InputError, match="adapters lora"):
+        reproduce(recipe, studio)
 
 
 def test_compare():

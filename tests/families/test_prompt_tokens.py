@@ -66,6 +66,15 @@ def test_another_pad_token(tiny_copy):
     assert PromptTokenizer(folder, 77)("a").ids[-1] == tokenizer["model"]["vocab"]["!"]
 
 
+@pytest.mark.parametrize(("own", "length"), [(float("inf"), 77), (float("nan"), 77), (10**400, 77), (9, 9)])
+def test_the_shorter_length_counts(tiny_copy, own, length):
+    file = tiny_copy / "tokenizer" / "tokenizer_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "model_max_length": own}))
+    assert PromptTokenizer(tiny_copy / "tokenizer", 77).max_length == length
+    with pytest.raises(ModelError, match="tokens"):
+        PromptTokenizer(tiny_copy / "tokenizer", -1)
+
+
 @pytest.mark.parametrize("damage", ["", "{}", '{"version": "1.0"}'])
 def test_damage_names_the_file(tiny_copy, damage):
     (tiny_copy / "tokenizer" / "tokenizer.json").write_text(damage)

@@ -10,6 +10,21 @@ from pictor.core.levels import FlowPath, VEPath, VPPath
 from pictor.families.parts.schedulers import read_schedule
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"_class_name": []},
+        {"solver_order": []},
+        {"timestep_spacing": {}},
+        {"use_flow_sigmas": True, "prediction_type": "flow_prediction", "flow_shift": 10**400},
+        {"num_train_timesteps": 10**12},
+    ],
+)
+def test_values_of_the_wrong_kind_name_the_file(read, damage):
+    with pytest.raises(ModelError, match=r"scheduler_config\.json"):
+        read(**{"kind": "DPMSolverMultistepScheduler", **damage})
+
+
 @pytest.fixture
 def read(tmp_path):
     def make(kind, **config):

@@ -55,6 +55,11 @@ def test_own_defaults(tiny_copy):
         {"defaults": []},
         {"sizes": {"max": "big"}},
         {"sizes": 3},
+        {"sizes": {"min": 0}},
+        {"sizes": {"min": 64, "max": 32}},
+        {"sizes": {"max": float("inf")}},
+        {"defaults": {"num_steps": float("inf")}},
+        {"defaults": {"guidance_scale": 10**400}},
     ],
 )
 def test_damaged_own_defaults(tiny_copy, own):
@@ -211,3 +216,10 @@ def test_encoding_and_decoding_scale_latents(tiny_folder):
     np.testing.assert_allclose(latents, raw * 0.8, rtol=1e-6)
     decoded = bundle.autoencoder.decode(latents)
     np.testing.assert_allclose(decoded, bundle.autoencoder._decoder.run(latent=raw)["image"], atol=1e-4)
+
+
+@pytest.mark.parametrize("factor", ["big", [], float("nan"), 0, 10**400])
+def test_damaged_factors_of_the_latents_are_named(tiny_copy, factor):
+    edit(tiny_copy / "vae" / "config.json", scaling_factor=factor)
+    with pytest.raises(ModelError, match=r"vae/config\.json"):
+        open_bundle(tiny_copy)

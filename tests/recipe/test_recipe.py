@@ -53,7 +53,7 @@ def test_json_round_trip(prompt, negative, seed, guidance, inputs):
 
 
 def test_keys_of_newer_versions_are_passed_over():
-    record = {**json.loads(RECIPE.to_json()), "format": 9, "mood": "bright"}
+    record = {**json.loads(RECIPE.to_json()), "mood": "bright"}
     assert Recipe.from_json(json.dumps(record)) == RECIPE
 
 
@@ -130,3 +130,22 @@ def test_parameters_round_trip(prompt, negative, values):
     settings = {f"Key {number}": value for number, value in enumerate(values)}
     written = Parameters(prompt=prompt, negative_prompt=negative, settings=settings)
     assert Parameters.from_text(written.to_text()) == written
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"format": 9}, "format '9'"),
+        ({"guidance_scale": 10**400}, "guidance_scale"),
+        ({"count": 1000}, "1000 pictures in a picture"),
+        ({"count": 0, "layout": "strip"}, "0 pictures in a strip"),
+    ],
+)
+def test_what_cannot_be_followed_is_refused(changes, says):
+    with pytest.raises(InputError, match=says):
+        Recipe.from_json(json.dumps({**json.loads(RECIPE.to_json()), **changes}))
+
+
+@pytest.mark.parametrize("text", ["a" * 300_000, "a" + " " * 300_000 + "b", "ab: " * 75_000])
+def test_long_texts_are_read_once(text):  # reading them from every letter would take hours
+    assert Parameters.from_text(text).prompt == text.strip()

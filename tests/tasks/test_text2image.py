@@ -114,6 +114,15 @@ def test_the_nearest_size_is_offered():
         plan(size=(1000, 64))
 
 
+def test_huge_numbers_are_refused_like_others():
+    with pytest.raises(InputError, match="The nearest is 128"):
+        plan(size=(10**400, 64))
+    with pytest.raises(InputError, match="to 1000"):
+        plan(guidance_scale=10**400)
+    with pytest.raises(InputError, match="latents are no array"):
+        plan(latents="noise")
+
+
 def test_a_prediction_that_says_nothing_at_pure_noise_is_refused_while_planning():
     path = vp_scaled_linear(zero_terminal_snr=True)
     traits = dataclasses.replace(TRAITS, path=path, prediction="eps")

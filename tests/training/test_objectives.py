@@ -13,6 +13,8 @@ from pictor.data.picturebook.font import find_font
 
 torch = pytest.importorskip("torch")
 
+from safetensors.torch import load_file
+
 from pictor.training.loop import train
 from pictor.training.objectives import build
 from pictor.training.objectives.autoencoder import ssim
@@ -89,6 +91,17 @@ def test_the_denoiser_run_generates_without_torch_code(chain: Path) -> None:
         0
     ]
     assert picture.image.size == (32, 32)
+
+
+def test_a_run_can_go_on_from_an_earlier_model(chain: Path) -> None:
+    table = json.loads((chain / "denoiser" / "recipe.json").read_text())["objective"]
+    folder = chain / "denoiser" / "model"
+    onwards = build(table | {"start": str(folder)}, 0)
+    saved = load_file(folder / "unet" / "diffusion_pytorch_model.safetensors")
+    for name, parameter in onwards.module.unet.named_parameters():
+        torch.testing.assert_close(parameter.detach(), saved[name].float())
+    with pytest.raises(InputError, match="other channels or layers"):
+        build(table | {"start": str(folder), "channels": [32, 32]}, 0)
 
 
 def test_the_text_encoder_learns_with_the_denoiser_at_its_own_rate(chain: Path) -> None:

@@ -96,7 +96,10 @@ def _open(path: Path, threads: int, spinning: bool) -> Any:
     options.log_severity_level = 4  # an error is raised; it need not be printed as well
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        # The fallback would try the same once more, and print on stdout that it does.
+        return onnxruntime.InferenceSession(
+            str(path), options, providers=["CPUExecutionProvider"], enable_fallback=0
+        )
     except Exception as error:  # the runtime's own kinds share no public base class
         raise ModelError(
             f"ONNX Runtime cannot open {path}: {first_line(error)}",

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, AutoencoderTiny
+from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from pictor.core.errors import InputError
@@ -53,3 +53,12 @@ def open_text_encoder(folder: Path) -> tuple[CLIPTextModel, CLIPTokenizer]:
     """
     network = _open(folder / "text_encoder", "text_encoder", CLIPTextModel).float()
     return network, CLIPTokenizer.from_pretrained(folder / "tokenizer")
+
+
+def open_unet(folder: Path) -> UNet2DConditionModel:
+    """The denoiser of a model folder, in float32.
+
+    Raises:
+        InputError: the folder holds none.
+    """
+    return _open(folder / "unet", "unet", UNet2DConditionModel).float()

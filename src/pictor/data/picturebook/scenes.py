@@ -19,6 +19,10 @@ from pictor.data.picturebook.vocabulary import COLOUR_BY_NAME, COLOURS, PLACES, 
 _SPRITE = 128
 _NATURAL = 0.25
 """Share of objects that keep the font's own colours."""
+_SIZES = (0.74, 0.86)
+"""Sides of objects as shares of the picture's side: one object in the middle, that nearly fills it."""
+_JITTER = 0.7
+"""How far an object strays from the middle, as a share of the room that its size leaves."""
 _CLASHES = {"white": ("white", "snow"), "black": ("night",)}
 """Places against which a colour cannot be seen."""
 
@@ -36,7 +40,7 @@ def is_held_out(thing: str, colour: str | None) -> bool:
 
 def corpus_identity(size: int, seed: int) -> str:
     """Hash of what decides scenes and captions (not of the font), for caches, checkpoints and models."""
-    text = repr((size, seed, THINGS, COLOURS, PLACES, HOLD_OUT_RULE))
+    text = repr((size, seed, THINGS, COLOURS, PLACES, HOLD_OUT_RULE, _SIZES, _JITTER))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -53,7 +57,6 @@ class Scene:
     x: float
     y: float
     """Centre of the object as shares of the picture's side."""
-    flip: bool
 
 
 class Picturebook:
@@ -84,16 +87,15 @@ class Picturebook:
             if is_held_out(thing, colour) == held_out:
                 break
         places = [place.name for place in PLACES if place.name not in _CLASHES.get(colour or "", ())]
-        size = float(rng.uniform(0.62, 0.86))
-        slack = (1 - size) / 2
+        size = float(rng.uniform(*_SIZES))
+        slack = (1 - size) / 2 * _JITTER
         return Scene(
             thing=thing,
             colour=colour,
             place=str(rng.choice(places)),
             size=size,
-            x=0.5 + float(rng.uniform(-slack, slack)) * 0.7,
-            y=0.5 + float(rng.uniform(-slack, slack)) * 0.7,
-            flip=bool(rng.random() < 0.5),
+            x=0.5 + float(rng.uniform(-slack, slack)),
+            y=0.5 + float(rng.uniform(-slack, slack)),
         )
 
     def sprite(self, thing: str, colour: str | None) -> Image.Image:
@@ -117,8 +119,6 @@ class Picturebook:
                 (side, side), Image.Resampling.BOX if side * 2 < _SPRITE else Image.Resampling.BICUBIC
             )
         )
-        if scene.flip:
-            small = small[:, ::-1]
         top = min(max(round(scene.y * self.size - side / 2), 0), self.size - side)
         left = min(max(round(scene.x * self.size - side / 2), 0), self.size - side)
         region = canvas[top : top + side, left : left + side]

@@ -18,10 +18,11 @@ from pydantic import Field
 from torch import nn
 from transformers import CLIPTextModel
 
+from pictor.core.errors import InputError
 from pictor.core.predictions import Mixture, target
 from pictor.data.picturebook import Picturebook, corpus_identity
 from pictor.training.objectives import Batch
-from pictor.training.parts import encode, open_autoencoder, open_text_encoder
+from pictor.training.parts import encode, open_autoencoder, open_text_encoder, open_unet
 from pictor.training.pipeline_folder import PipelineFacts, write_pipeline
 from pictor.training.recipe import Strict, validated
 from pictor.training.tokenizer import tokenize
@@ -37,6 +38,8 @@ class Config(Strict):
     """Folder of a trained AutoencoderTiny or AutoencoderKL."""
     text_encoder: Path
     """Folder that holds text_encoder/ and tokenizer/."""
+    start: Path | None = None
+    """Folder with a unet/ to go on from; its channels and layers must be those named here."""
     size: int = Field(64, ge=16, le=512, multiple_of=8)
     """Side of the pictures in pixels."""
     channels: tuple[int, ...] = (96, 160)
@@ -82,8 +85,13 @@ class RectifiedFlowObjective:
         text_encoder.requires_grad_(config.text_rate > 0)
         self.latent_channels = int(self.autoencoder.config.latent_channels)
         self.side = config.size // 8
-        depth = len(config.channels)
-        unet = UNet2DConditionModel(
+        unet = self._unet(int(text_encoder.config.hidden_size))
+        self.module = TextToLatents(unet, text_encoder)
+
+    def _unet(self, words: int) -> UNet2DConditionModel:
+        """A fresh network, or the one to go on from if it is of the same shape."""
+        config, depth = self.config, len(self.config.channels)
+        fresh = UNet2DConditionModel(
             sample_size=self.side,
             in_channels=self.latent_channels,
             out_channels=self.latent_channels,
@@ -91,12 +99,24 @@ class RectifiedFlowObjective:
             layers_per_block=config.layers,
             down_block_types=("CrossAttnDownBlock2D",) * depth,
             up_block_types=("CrossAttnUpBlock2D",) * depth,
-            cross_attention_dim=text_encoder.config.hidden_size,
+            cross_attention_dim=words,
             # The class's name for the number of heads.
             attention_head_dim=tuple(width // config.head_width for width in config.channels),
             norm_num_groups=16,
         )
-        self.module = TextToLatents(unet, text_encoder)
+        if config.start is None:
+            return fresh
+        earlier = open_unet(config.start)
+        if {n: p.shape for n, p in earlier.named_parameters()} != {
+            n: p.shape for n, p in fresh.named_parameters()
+        }:
+            raise InputError(
+                f"{config.start}/unet has other channels or layers than this recipe",
+                expected=f"channels {list(config.channels)}, {config.layers} a level, {words} numbers a word",
+                remedy="Name that network's own sizes, or leave start out.",
+                param="objective.start",
+            )
+        return earlier
 
     def rate(self, name: str) -> float:
         return self.config.text_rate if name.startswith("text_encoder.") else 1.0
