@@ -2,125 +2,280 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from pictor.core.errors import InputError
-from pictor.data.picturebook import Picturebook, Scene, describes, is_held_out
+from pictor.data.picturebook import Item, Mix, Picturebook, Scene, corpus_identity, describes, is_held_out
+from pictor.data.picturebook.captions import Said, caption
 from pictor.data.picturebook.font import find_font
-from pictor.data.picturebook.recolour import recolour
-from pictor.data.picturebook.vocabulary import COLOURS, PLACES, THINGS
+from pictor.data.picturebook.hold_out import pair_held_out, template_held_out, triple_held_out
+from pictor.data.picturebook.places import PAINTERS
+from pictor.data.picturebook.recolour import take_apart
+from pictor.data.picturebook.styles import DRAWN
+from pictor.data.picturebook.surroundings import PLACES, RELATION_BY_NAME, RELATIONS, STYLES
+from pictor.data.picturebook.vocabulary import COLOURS, THING_BY_NAME, THINGS, Colour, plural
 
-
-def _font_or_skip() -> None:
-    try:
-        find_font()
-    except InputError as error:
-        pytest.skip(str(error))
+try:
+    find_font()
+    FONT = True
+except InputError:
+    FONT = False
+needs_font = pytest.mark.skipif(not FONT, reason="no emoji font to draw the corpus from")
+EVERYTHING = Mix(counted=0.3, related=0.4, styled=0.5, night=0.5, natural=0.3, small=0.5, chinese=0.5)
 
 
 @pytest.fixture(scope="module")
 def book() -> Picturebook:
-    _font_or_skip()
-    return Picturebook(64, seed=5)
+    if not FONT:
+        pytest.skip("no emoji font to draw the corpus from")
+    return Picturebook(64, seed=5, mix=EVERYTHING)
 
 
 def test_vocabulary_is_as_large_as_promised_and_unambiguous() -> None:
-    assert len(THINGS) >= 60
-    assert len(COLOURS) >= 8
-    assert len(PLACES) >= 6
-    names = [name for thing in THINGS for name in thing.names]
-    assert len(set(names)) == len(names)
-    assert len({thing.zh for thing in THINGS}) == len(THINGS)
+    assert len(THINGS) >= 300
+    assert [colour.name for colour in COLOURS] == (
+        [
+            "red",
+            "orange",
+            "yellow",
+            "green",
+            "teal",
+            "blue",
+            "purple",
+            "pink",
+            "brown",
+            "black",
+            "white",
+            "gray",
+        ]
+    )
+    assert len(PLACES) >= 12
+    assert set(PAINTERS) == {place.name for place in PLACES}
+    assert set(DRAWN) == {style.name for style in STYLES}
+    for names in ([n for t in THINGS for n in t.names], [n for t in THINGS for n in t.zh_names]):
+        assert len(set(names)) == len(names)
+    for relation in RELATIONS:
+        assert RELATION_BY_NAME[relation.inverse].inverse == relation.name
+
+
+def test_shares_of_what_is_held_out() -> None:
+    pairs = [pair_held_out(t.name, c.name) for t in THINGS for c in COLOURS]
+    assert 0.13 < np.mean(pairs) < 0.17
+    rng = np.random.default_rng(0)
+    names = [thing.name for thing in THINGS]
+    triples = [(str(a), r.name, str(b)) for a, b in rng.choice(names, (500, 2)) for r in RELATIONS]
+    assert 0.08 < np.mean([triple_held_out(*triple) for triple in triples]) < 0.12
+    # What is one picture is held out as one.
+    for first, relation, second in triples:
+        if relation == "next to":
+            assert triple_held_out(first, relation, second) == triple_held_out(second, relation, first)
+        else:
+            inverse = RELATION_BY_NAME[relation].inverse
+            assert triple_held_out(first, relation, second) == triple_held_out(second, inverse, first)
+    assert not pair_held_out("cat", None)
 
 
 def test_pictures_depend_on_seed_and_number_alone(book: Picturebook) -> None:
-    again = Picturebook(64, seed=5)
-    forwards = [book.picture(i) for i in range(6)]
-    backwards = [again.picture(i) for i in reversed(range(6))][::-1]
+    again = Picturebook(64, seed=5, mix=EVERYTHING)
+    forwards = [book.picture(i) for i in range(8)]
+    backwards = [again.picture(i) for i in reversed(range(8))][::-1]
     for one, other in zip(forwards, backwards, strict=True):
         np.testing.assert_array_equal(one, other)
-    assert not np.array_equal(book.picture(0), Picturebook(64, seed=6).picture(0))
+    assert not np.array_equal(book.picture(0), Picturebook(64, seed=6, mix=EVERYTHING).picture(0))
+
+
+def test_identity_names_what_decides_the_pictures() -> None:
+    same = corpus_identity(64, 5), corpus_identity(64, 5, Mix())
+    assert same[0] == same[1]
+    others = {corpus_identity(128, 5), corpus_identity(64, 6), corpus_identity(64, 5, EVERYTHING)}
+    assert len(others | {same[0]}) == 4
 
 
 def test_training_never_draws_a_held_out_composition(book: Picturebook) -> None:
-    assert not any(is_held_out(s.thing, s.colour) for s in map(book.scene, range(3000)))
-    held = [book.scene(i, held_out=True) for i in range(200)]
-    assert all(is_held_out(s.thing, s.colour) for s in held)
-    pairs = [(thing.name, colour.name) for thing in THINGS for colour in COLOURS]
-    assert 0.06 < sum(is_held_out(*pair) for pair in pairs) / len(pairs) < 0.14
+    assert not any(is_held_out(scene) for scene in map(book.scene, range(3000)))
+    assert all(is_held_out(book.scene(i, held_out=True)) for i in range(300))
+    templates = {book.caption(book.scene(i), book.rng(i, 9)).template for i in range(3000)}
+    assert not any(template_held_out(template) for template in templates)
+    kept = set()
+    for i in range(400):
+        words = caption(book.scene(i), Said(), book.rng(i, 9), language="en", held_out_template=True)
+        kept.add(words.template)
+    assert kept
+    assert not kept & templates
+
+
+def test_the_mix_decides_the_kinds_of_scene(book: Picturebook) -> None:
+    scenes = [book.scene(i) for i in range(3000)]
+    shares = {
+        "counted": np.mean([s.count > 1 for s in scenes]),
+        "related": np.mean([s.relation is not None for s in scenes]),
+        "natural": np.mean([s.subject.colour is None for s in scenes]),
+    }
+    assert abs(shares["counted"] - 0.3) < 0.06
+    assert abs(shares["related"] - 0.4) < 0.06
+    assert 0.3 < shares["natural"] < 0.45  # some objects take no colour
+    single = Picturebook(64, mix=Mix(counted=0, related=0, styled=0, night=0, natural=0, small=0, chinese=0))
+    for i in range(300):
+        scene = single.scene(i)
+        assert (scene.count, scene.relation, scene.style, scene.night) == (1, None, "plain", False)
+        assert (scene.subject.colour is None) == (THING_BY_NAME[scene.subject.thing].surface == "never")
+        assert single.caption(scene, single.rng(i, 9)).language == "en"
+
+
+def test_objects_stand_apart_and_whole(book: Picturebook) -> None:
+    for scene in map(book.scene, range(2000)):
+        for item in scene.items:
+            assert item.size / 2 <= item.x <= 1 - item.size / 2
+            assert item.size / 2 <= item.y <= 1 - item.size / 2
+        if scene.relation is not None:
+            first, second = scene.items
+            away = {
+                "on": second.y - first.y,
+                "under": first.y - second.y,
+                "left of": second.x - first.x,
+                "right of": first.x - second.x,
+                "next to": abs(first.x - second.x),
+            }[scene.relation]
+            assert away > 0.35
 
 
 def test_captions_are_true_in_both_languages(book: Picturebook) -> None:
-    chinese = 0
-    for i in range(500):
+    languages = set()
+    for i in range(1500):
         scene = book.scene(i)
-        caption = book.caption(scene, book.rng(i, 22))
-        assert describes(caption, scene)
-        entry = next(thing for thing in THINGS if thing.name == scene.thing)
-        assert any(name in caption.text for name in (*entry.names, entry.zh))
-        if caption.colour is None:
-            said = set(caption.text.replace(",", " ").split()) - set(" ".join(entry.names).split())
-            assert not said & {colour.name for colour in COLOURS} - {
-                "white",
-                "blue",
-            }  # places say "white", "blue sky"
-        elif caption.text.isascii():
-            assert caption.colour in caption.text
+        words = book.caption(scene, book.rng(i, 22), full=i % 2 == 0)
+        assert describes(words, scene)
+        entry, text = THING_BY_NAME[scene.subject.thing], words.text
+        languages.add(words.language)
+        if words.language == "zh":
+            assert any(name in text for name in entry.zh_names)
+            said = {c.name for c in COLOURS if c.zh in text or c.zh[0] + "的" in text}
         else:
-            assert next(c.zh for c in COLOURS if c.name == caption.colour)[0] in caption.text
-        chinese += not caption.text.isascii()
-    assert 0.3 < chinese / 500 < 0.5
+            names = entry.names if scene.count == 1 else [plural(name) for name in entry.names]
+            assert any(name in text for name in names)
+            assert text.isascii()
+        if words.colour is not None:
+            colour = next(c for c in COLOURS if c.name == words.colour)
+            assert colour.zh[0] in text if words.language == "zh" else any(w in text for w in colour.words)
+        if i % 2 == 0:
+            named = (words.thing, words.colour, words.count, words.place, words.night, words.relation)
+            assert named == (
+                *(scene.subject.thing, scene.subject.colour, scene.count),
+                *(scene.place, scene.night, scene.relation),
+            )
+            assert words.style == (None if scene.style == "plain" else scene.style)
+        elif words.language == "zh" and words.colour is None and words.other_colour is None:
+            places = {"white", "black", "yellow", "pink", "blue"}
+            assert not said - places or any("色" in n for t in THINGS for n in t.zh_names)
+    assert languages == {"en", "zh"}
+
+
+@pytest.mark.parametrize(
+    ("name", "several"),
+    [
+        ("mouse", "mice"),
+        ("slice of cake", "slices of cake"),
+        ("wolf", "wolves"),
+        ("police officer", "police officers"),
+        ("dragon", "dragons"),
+        ("cherry blossom", "cherry blossoms"),
+        ("strawberry", "strawberries"),
+        ("torch", "torches"),
+        ("key", "keys"),
+    ],
+)
+def test_plurals(name: str, several: str) -> None:
+    assert plural(name) == several
 
 
 def test_a_confused_caption_is_false(book: Picturebook) -> None:
-    false = 0
-    for i in range(300):
+    for i in range(600):
         scene = book.scene(i)
-        rng = book.rng(i, 22)
-        other = book.confused(scene, rng)
+        other = book.confused(scene, book.rng(i, 22))
         assert other != scene
-        false += not describes(book.caption(other, rng), scene)
-    assert false > 250
+        assert not describes(book.caption(scene, book.rng(i, 23), full=True), other)
 
 
+def test_one_picture_has_several_true_readings() -> None:
+    cat, dog = Item("cat", "red", 0.4, 0.26, 0.5), Item("dog", None, 0.4, 0.74, 0.5)
+    scene = Scene((cat, dog), "left of", "grass", False, "plain")
+    swapped = Scene((dog, cat), "right of", "grass", False, "plain")
+    near = Scene((dog, cat), "next to", "grass", False, "plain")
+    rng = np.random.default_rng(0)
+    for one in (scene, swapped, near):
+        words = caption(one, Said(), rng, language="en")
+        assert all(describes(words, other) for other in (scene, swapped, near)), words.text
+    mirrored = Scene((dog, Item("cat", "red", 0.4, 0.9, 0.5)), "left of", "grass", False, "plain")
+    assert not describes(caption(scene, Said(), rng, language="zh"), mirrored)
+
+
+@needs_font
 def test_no_object_is_cut_off(book: Picturebook) -> None:
     for thing in THINGS:
-        sprite = np.asarray(book.sprite(thing.name, None))[..., 3]
-        border = np.concatenate([sprite[0], sprite[-1], sprite[:, 0], sprite[:, -1]])
+        cover = book.sprite(thing.name, None)[..., 3]
+        border = np.concatenate([cover[0], cover[-1], cover[:, 0], cover[:, -1]])
         assert border.max() < 40, thing.name
-        assert (sprite > 128).mean() > 0.08, thing.name
+        assert (cover > 128).mean() > 0.05, thing.name
 
 
 @pytest.mark.parametrize("colour", COLOURS, ids=lambda colour: colour.name)
-def test_recoloured_objects_have_the_colour(book: Picturebook, colour: object) -> None:
-    """For nearly all objects the median of what changed is nearest to the wanted colour."""
+def test_recoloured_objects_have_the_colour(book: Picturebook, colour: Colour) -> None:
+    """A good part of each object changes, and the middle of that is nearest the wanted colour for nearly all."""
     values = {c.name: np.array(c.rgb, float) for c in COLOURS}
-    right = 0
-    for thing in THINGS:
-        scene = Scene(thing=thing.name, colour=None, place="white", size=0.9, x=0.5, y=0.5)
-        natural = book.sprite(thing.name, None)
-        painted = book.sprite(thing.name, colour.name)  # type: ignore[attr-defined]
-        before, after = np.asarray(natural.convert("RGBA")), np.asarray(painted.convert("RGBA"))
-        changed = (np.abs(before.astype(int) - after).sum(-1) > 24) & (after[..., 3] > 200)
-        if not changed.any():
-            right += 1  # it had the colour already
-            continue
-        middle = np.median(after[changed][:, :3], axis=0)
-        nearest = min(values, key=lambda name: float(np.linalg.norm(values[name] - middle)))
-        right += nearest == colour.name  # type: ignore[attr-defined]
-        assert book.draw(scene).shape == (64, 64, 3)
-    assert right / len(THINGS) > 0.93
+    right, coloured = 0, [thing for thing in THINGS if thing.surface != "never"]
+    for thing in coloured[::3]:
+        painted = book.sprite(thing.name, colour.name).astype(int)
+        paint = book._drawing(thing.name).paint[..., 0]
+        changed = (paint > 0.5) & (painted[..., 3] > 250)
+        assert changed.sum() > 0.10 * (painted[..., 3] > 128).sum(), thing.name
+        middle = np.median(painted[changed][:, :3], axis=0)
+        right += min(values, key=lambda name: float(np.linalg.norm(values[name] - middle))) == colour.name
+    assert right / len(coloured[::3]) > 0.93
 
 
-def test_recolouring_keeps_the_outline() -> None:
+def test_recolouring_keeps_the_outline_and_is_linear_in_the_paint() -> None:
     rgba = np.zeros((8, 8, 4), np.uint8)
     rgba[2:6, 2:6] = (200, 30, 30, 255)
-    out = recolour(rgba, (30, 60, 220))
+    rgba[5, 5] = (0, 0, 0, 128)
+    drawing = take_apart(rgba, "main")
+    out = drawing.painted((30, 60, 220))
     np.testing.assert_array_equal(out[..., 3], rgba[..., 3])
     assert out[3, 3, 2] > 180 > 60 > out[3, 3, 0]
+    np.testing.assert_array_equal(out[5, 5], drawing.plain[5, 5])  # the outline stays
+    assert (out[..., :3] <= out[..., 3:]).all()  # premultiplied
 
 
-def test_a_missing_font_is_one_clear_error(tmp_path: object) -> None:
+@needs_font
+@pytest.mark.parametrize("style", [style.name for style in STYLES if style.name != "plain"])
+def test_every_style_changes_the_picture_and_keeps_its_size(book: Picturebook, style: str) -> None:
+    scene = Scene((Item("cat", "red", 0.8, 0.5, 0.5),), None, "grass", False, style)
+    plain = book.draw(Scene(scene.items, None, "grass", False, "plain"))
+    drawn = book.draw(scene)
+    assert drawn.shape == (64, 64, 3)
+    assert drawn.dtype == np.uint8
+    assert np.abs(drawn.astype(int) - plain).mean() > 4
+
+
+@needs_font
+def test_night_is_darker_than_day(book: Picturebook) -> None:
+    for place in PLACES:
+        if place.outdoors:
+            cat = (Item("cat", None, 0.3, 0.5, 0.5),)
+            day, night = (book.draw(Scene(cat, None, place.name, dark, "plain")) for dark in (False, True))
+            assert night.mean() < 0.8 * day.mean(), place.name
+
+
+def test_a_missing_font_is_one_clear_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="does not exist"):
-        Picturebook(64, font=tmp_path / "nothing.ttf")  # type: ignore[operator]
+        Picturebook(64, font=tmp_path / "nothing.ttf")
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"counted": -0.1}, {"styled": float("nan")}, {"counted": 0.6, "related": 0.6}]
+)
+def test_a_mix_that_is_none_is_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(InputError, match=r"mix\."):
+        Mix(**wrong)

@@ -1,16 +1,23 @@
-"""Give a drawing another colour as a painter would: the main surface changes, the details stay."""
+"""Give a drawing another colour as a painter would: the main surface changes, the details stay.
+
+The result is linear in the colour, so that a drawing is taken apart once and painted cheaply ever after.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.floating[Any]]
+Surface = Literal["main", "all", "grey"]
 
 _HUE_BINS = 36
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+_ENOUGH = 0.34
+"""Share of a drawing that must change for it to be called by the new colour."""
 
 
 def _chroma_and_hue(rgb_HWC: Floats) -> tuple[Floats, Floats]:
@@ -27,50 +34,86 @@ def _chroma_and_hue(rgb_HWC: Floats) -> tuple[Floats, Floats]:
     return chroma, (sector / 6).astype(np.float32)
 
 
-def main_surface(rgb_HWC: Floats, alpha_HW: Floats) -> Floats:
-    """How much each pixel belongs to the drawing's main surface, in [0, 1].
+def surface_of(rgb_HWC: Floats, alpha_HW: Floats, which: Surface) -> Floats:
+    """How much each pixel belongs to the surface that takes paint, in [0, 1].
 
-    The main surface is the commonest hue with its neighbours, or the grey part where that is clearly larger.
+    "main" is the commonest hue with its neighbours, more of the coloured parts where that hue is rare, and
+    the whole drawing where colour is rare; "grey" is what is white to dark grey; "all" is everything.
     """
     chroma, hue = _chroma_and_hue(rgb_HWC)
     luma = rgb_HWC @ _LUMA
-    coloured = np.clip((chroma - 0.10) / 0.12, 0, 1) * alpha_HW
-    # Near-black is outline and tyre, whatever the drawing; it never counts as surface.
-    grey = np.clip((0.22 - chroma) / 0.12, 0, 1) * np.clip((luma - 0.18) / 0.12, 0, 1) * alpha_HW
-    if coloured.sum() < 0.35 * grey.sum():
+    whole = np.asarray(alpha_HW, np.float32)
+    if which == "all":
+        return whole
+    # Near-black is outline, pupil and tyre, whatever the drawing.
+    lit = np.clip((luma - 0.16) / 0.10, 0, 1)
+    grey = np.clip((0.24 - chroma) / 0.12, 0, 1) * lit * whole
+    if which == "grey":
         return np.asarray(grey)
+    coloured = np.clip((chroma - 0.10) / 0.12, 0, 1) * whole
     histogram = np.bincount(
         (hue * _HUE_BINS).astype(int).ravel() % _HUE_BINS, (coloured * chroma).ravel(), minlength=_HUE_BINS
     )
     window = sum(np.roll(histogram, shift) for shift in (-2, -1, 0, 1, 2))
     centre = (int(np.argmax(window)) + 0.5) / _HUE_BINS
     distance = np.abs((hue - centre + 0.5) % 1.0 - 0.5)
-    near = np.clip((0.16 - distance) / 0.05, 0, 1)
-    return np.asarray(coloured * near)
+    for near in (0.16, 0.30):
+        chosen = coloured * np.clip((near - distance) / 0.05, 0, 1)
+        if chosen.sum() >= _ENOUGH * whole.sum():
+            return np.asarray(chosen)
+    if grey.sum() >= _ENOUGH * whole.sum() and grey.sum() > 1.5 * coloured.sum():
+        return np.asarray(grey)
+    if coloured.sum() >= _ENOUGH * whole.sum():
+        return np.asarray(coloured)
+    return np.asarray(lit * whole)
 
 
-def recolour(rgba_HWC: NDArray[np.uint8], rgb: tuple[int, int, int]) -> NDArray[np.uint8]:
-    """Paint the main surface of a drawing in another colour and keep its light and shade.
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """A drawing taken apart: premultiplied colour = kept + colour * paint + gloss * (1 - colour) * shine."""
+
+    plain: NDArray[np.uint8]
+    """[H, W, 4] premultiplied, in the drawing's own colours."""
+    kept: Floats
+    """[H, W, 3] what no paint changes."""
+    paint: Floats
+    """[H, W, 1] how much of the colour each pixel takes."""
+    shine: Floats
+    """[H, W, 1] how much of the white light on top of it."""
+
+    def painted(self, rgb: tuple[int, int, int]) -> NDArray[np.uint8]:
+        """[H, W, 4] premultiplied, with the surface's median brightness in the colour, 0 to 255 each."""
+        colour = np.asarray(rgb, np.float32) / 255
+        # White light on a dark thing would turn it grey: the darker the colour, the duller its gloss.
+        gloss = 0.25 + 0.3 * float(colour @ _LUMA)
+        mixed = self.kept + self.paint * colour + self.shine * (gloss * (1 - colour))
+        out = self.plain.copy()
+        np.clip(mixed * 255 + 0.5, 0, out[..., 3:], out=mixed)
+        out[..., :3] = mixed
+        return out
+
+
+def take_apart(rgba_HWC: NDArray[np.uint8], which: Surface) -> Drawing:
+    """Find a drawing's surface and its light and shade.
 
     Args:
-        rgba_HWC: the drawing.
-        rgb: the colour that the surface's median brightness gets.
-
-    Returns:
-        [H, W, 4] RGBA of the same shape and coverage.
+        rgba_HWC: the drawing, not premultiplied.
+        which: the surface that takes paint.
     """
     pixels = rgba_HWC.astype(np.float32) / 255
     source, alpha = pixels[..., :3], pixels[..., 3]
-    surface = main_surface(source, alpha)
+    surface = surface_of(source, alpha, which) / np.maximum(alpha, 1e-6)
     luma = source @ _LUMA
-    painted = surface > 0.5
-    middle = float(np.median(luma[painted])) if painted.any() else 0.5
-    target = np.asarray(rgb, np.float32) / 255
-    # Shade relative to the surface's own middle: darker scales the target, lighter mixes white into it.
-    ratio = luma / max(middle, 0.08)
-    dark = target * np.clip(0.25 + 0.75 * ratio, 0.2, 1)[..., None]
-    whiten = np.clip((luma - middle) / max(1 - middle, 0.15), 0, 1)[..., None] * 0.55
-    paint = np.where(ratio[..., None] <= 1, dark, target + (1 - target) * whiten)
-    mixed = source + surface[..., None] * (paint - source)
-    out = np.concatenate([mixed, alpha[..., None]], -1)
-    return np.asarray(np.rint(np.clip(out, 0, 1) * 255), np.uint8)
+    touched = surface * alpha > 0.5
+    middle = float(np.median(luma[touched])) if touched.any() else 0.5
+    # Shade relative to the surface's own middle: darker scales the colour, lighter mixes white into it.
+    dark = np.clip(0.25 + 0.75 * luma / max(middle, 0.08), 0.2, 1)
+    light = np.clip((luma - middle) / max(1 - middle, 0.15), 0, 1)
+    cover = (surface * alpha)[..., None]
+    plain = np.concatenate([source * alpha[..., None], alpha[..., None]], -1)
+    return Drawing(
+        plain=np.asarray(np.rint(plain * 255), np.uint8),
+        kept=source * (alpha[..., None] - cover),
+        paint=cover * dark[..., None],
+        shine=cover * light[..., None],
+    )

@@ -3,60 +3,82 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+import math
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pictor.data.picturebook.captions import Caption, chinese, english
+from pictor.core.errors import InputError
+from pictor.data.picturebook import captions
+from pictor.data.picturebook.captions import Caption, Said, choose_said
 from pictor.data.picturebook.font import draw_emoji, find_font
+from pictor.data.picturebook.hold_out import HOLD_OUT_RULE
+from pictor.data.picturebook.layout import alike, pair
 from pictor.data.picturebook.places import PAINTERS
-from pictor.data.picturebook.recolour import recolour
-from pictor.data.picturebook.vocabulary import COLOUR_BY_NAME, COLOURS, PLACES, THING_BY_NAME, THINGS
+from pictor.data.picturebook.recolour import Drawing, take_apart
+from pictor.data.picturebook.scene import Item, Scene, is_held_out
+from pictor.data.picturebook.styles import DRAWN
+from pictor.data.picturebook.surroundings import (
+    NIGHT_HIDES,
+    PLACES,
+    RELATION_BY_NAME,
+    RELATIONS,
+    STYLES,
+)
+from pictor.data.picturebook.vocabulary import COLOUR_BY_NAME, COLOURS, THING_BY_NAME, THINGS
 
 _SPRITE = 128
-_NATURAL = 0.25
-"""Share of objects that keep the font's own colours."""
-_SIZES = (0.74, 0.86)
-"""Sides of objects as shares of the picture's side: one object in the middle, that nearly fills it."""
-_JITTER = 0.7
-"""How far an object strays from the middle, as a share of the room that its size leaves."""
-_CLASHES = {"white": ("white", "snow"), "black": ("night",)}
-"""Places against which a colour cannot be seen."""
-
-HELD_OUT_PERCENT = 10
-HOLD_OUT_RULE = f"sha256('picturebook:'+thing+':'+colour) % 100 < {HELD_OUT_PERCENT}"
+_VIEWS = 24
+"""Variations of each background."""
+_CACHED = 160
+"""Largest side whose backgrounds are kept: all of them take 90 MB at 128 px."""
+_COUNTABLE = tuple(thing for thing in THINGS if thing.countable)
 
 
-def is_held_out(thing: str, colour: str | None) -> bool:
-    """Whether this composition is kept out of all training, by a rule that no list can drift from."""
-    if colour is None:
-        return False
-    digest = hashlib.sha256(f"picturebook:{thing}:{colour}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") % 100 < HELD_OUT_PERCENT
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mix:
+    """Which kinds of scene a book holds, in shares of its pictures."""
+
+    counted: float = 0.15
+    """Two to four alike objects."""
+    related: float = 0.25
+    """Two objects in a relation; the rest shows one object."""
+    styled: float = 0.25
+    """Any style but the plain one."""
+    night: float = 0.2
+    """Night, among outdoor places."""
+    natural: float = 0.25
+    """Objects that keep the font's own colours."""
+    small: float = 0.15
+    """Single objects that are small and stand anywhere."""
+    chinese: float = 0.4
+    """Captions in Chinese."""
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if not (math.isfinite(value) and 0 <= value <= 1):
+                raise InputError(
+                    f"mix.{name} is {value}",
+                    expected="a share from 0 to 1",
+                    remedy="mend it",
+                    param=f"mix.{name}",
+                )
+        if self.counted + self.related > 1:
+            raise InputError(
+                f"mix.counted + mix.related is {self.counted + self.related:g}",
+                expected="at most 1 together",
+                remedy="lower one of them",
+                param="mix.related",
+            )
 
 
-def corpus_identity(size: int, seed: int) -> str:
+def corpus_identity(size: int, seed: int, mix: Mix | None = None) -> str:
     """Hash of what decides scenes and captions (not of the font), for caches, checkpoints and models."""
-    text = repr((size, seed, THINGS, COLOURS, PLACES, HOLD_OUT_RULE, _SIZES, _JITTER))
+    text = repr((size, seed, THINGS, COLOURS, PLACES, STYLES, RELATIONS, HOLD_OUT_RULE, mix or Mix()))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """What one picture shows."""
-
-    thing: str
-    colour: str | None
-    """None is the natural colour."""
-    place: str
-    size: float
-    """Side of the object as a share of the picture's side."""
-    x: float
-    y: float
-    """Centre of the object as shares of the picture's side."""
 
 
 class Picturebook:
@@ -66,13 +88,20 @@ class Picturebook:
         size: side of the pictures in pixels, 16 to 512.
         seed: of the whole book.
         font: a colour emoji font; None finds Noto Color Emoji on the system.
+        mix: which kinds of scene it holds.
     """
 
-    def __init__(self, size: int, seed: int = 0, font: Path | None = None) -> None:
+    def __init__(self, size: int, seed: int = 0, font: Path | None = None, mix: Mix | None = None) -> None:
         self.size = size
         self.seed = seed
         self.font = find_font(font)
-        self._sprites: dict[tuple[str, str | None], Image.Image] = {}
+        self.mix = mix or Mix()
+        self._drawings: dict[str, Drawing] = {}
+        self._views: dict[tuple[str, bool, int], NDArray[np.float32]] = {}
+
+    @property
+    def identity(self) -> str:
+        return corpus_identity(self.size, self.seed, self.mix)
 
     def rng(self, index: int, purpose: int) -> np.random.Generator:
         """Randomness of one picture, counted and not consumed, so that order and workers do not matter."""
@@ -82,80 +111,148 @@ class Picturebook:
         """The record of picture `index`; `held_out` draws from the compositions that training never sees."""
         rng = self.rng(index, 2 if held_out else 1)
         while True:
-            thing = THINGS[int(rng.integers(len(THINGS)))].name
-            colour = None if rng.random() < _NATURAL else COLOURS[int(rng.integers(len(COLOURS)))].name
-            if is_held_out(thing, colour) == held_out:
-                break
-        places = [place.name for place in PLACES if place.name not in _CLASHES.get(colour or "", ())]
-        size = float(rng.uniform(*_SIZES))
-        slack = (1 - size) / 2 * _JITTER
-        return Scene(
-            thing=thing,
-            colour=colour,
-            place=str(rng.choice(places)),
-            size=size,
-            x=0.5 + float(rng.uniform(-slack, slack)),
-            y=0.5 + float(rng.uniform(-slack, slack)),
-        )
+            scene = self._scene(rng, held_out)
+            if is_held_out(scene) == held_out:
+                return scene
 
-    def sprite(self, thing: str, colour: str | None) -> Image.Image:
-        """The object alone, RGBA, drawn once and kept."""
-        key = (thing, colour)
-        if key not in self._sprites:
-            drawing = draw_emoji(THING_BY_NAME[thing].emoji, self.font, _SPRITE)
-            if colour is not None:
-                drawing = recolour(drawing, COLOUR_BY_NAME[colour].rgb)
-            self._sprites[key] = Image.fromarray(drawing, "RGBA").convert("RGBa")
-        return self._sprites[key]
+    def _coat(self, thing: str, hidden: tuple[str, ...], rng: np.random.Generator) -> str | None:
+        """A colour for an object that can be seen where it stands; None keeps its own."""
+        if THING_BY_NAME[thing].surface == "never" or rng.random() < self.mix.natural:
+            return None
+        seen = [colour.name for colour in COLOURS if colour.name not in hidden]
+        return seen[int(rng.integers(len(seen)))]
+
+    def _scene(self, rng: np.random.Generator, held_out: bool) -> Scene:
+        kind = float(rng.random())
+        styled, place = rng.random() < self.mix.styled, PLACES[int(rng.integers(len(PLACES)))]
+        night = bool(place.outdoors and rng.random() < self.mix.night)
+        style = STYLES[int(rng.integers(1, len(STYLES))) if styled else 0]
+        if place.name in style.hides_places or (night and style.hides_night):
+            style = STYLES[0]
+        hidden = place.hides + style.hides + (NIGHT_HIDES if night else ())
+        if style.name == "neon":  # everything is dark there, so that only what glows tells the place
+            hidden = style.hides
+        counted = kind < self.mix.counted
+        related = not counted and kind < self.mix.counted + self.mix.related
+        pool = _COUNTABLE if counted else THINGS
+        thing = pool[int(rng.integers(len(pool)))].name
+        colour = self._coat(thing, hidden, rng)
+        if related:
+            relation = RELATIONS[int(rng.integers(len(RELATIONS)))]
+            second = THINGS[int(rng.integers(len(THINGS)))].name
+            while second == thing:
+                second = THINGS[int(rng.integers(len(THINGS)))].name
+            items = pair((thing, colour), (second, self._coat(second, hidden, rng)), relation, rng)
+            return Scene(items, relation.name, place.name, night, style.name)
+        count = int(rng.integers(2, 5)) if counted else 1
+        small = count == 1 and bool(rng.random() < self.mix.small)
+        return Scene(alike(thing, colour, count, small, rng), None, place.name, night, style.name)
+
+    def _drawing(self, thing: str) -> Drawing:
+        if thing not in self._drawings:
+            entry = THING_BY_NAME[thing]
+            surface = "main" if entry.surface == "never" else entry.surface
+            self._drawings[thing] = take_apart(draw_emoji(entry.emoji, self.font, _SPRITE), surface)
+        return self._drawings[thing]
+
+    def sprite(self, thing: str, colour: str | None) -> NDArray[np.uint8]:
+        """The object alone, [128, 128, 4], premultiplied."""
+        drawing = self._drawing(thing)
+        return drawing.plain if colour is None else drawing.painted(COLOUR_BY_NAME[colour].rgb)
+
+    def _background(self, place: str, night: bool, view: int) -> NDArray[np.float32]:
+        key = (place, night, view)
+        if key in self._views:
+            return self._views[key]
+        # A background is the same in every book of this size: its variations are few and counted.
+        rng = np.random.Generator(np.random.Philox(key=[view, 3]))
+        canvas = np.asarray(PAINTERS[place](self.size, rng, night) * 255, np.float32)
+        if self.size <= _CACHED:
+            self._views[key] = canvas
+        return canvas
 
     def draw(self, scene: Scene, index: int = 0) -> NDArray[np.uint8]:
-        """The picture of a scene, [size, size, 3]; `index` seeds the small variations of the place."""
-        canvas = PAINTERS[scene.place](self.size, self.rng(index, 3))
-        # Premultiplied resizing keeps the transparent surroundings from bleeding into the edge.
-        sprite = self.sprite(scene.thing, scene.colour)
-        side = max(4, round(scene.size * self.size))
-        small = np.asarray(
-            sprite.resize(
-                (side, side), Image.Resampling.BOX if side * 2 < _SPRITE else Image.Resampling.BICUBIC
-            )
-        )
-        top = min(max(round(scene.y * self.size - side / 2), 0), self.size - side)
-        left = min(max(round(scene.x * self.size - side / 2), 0), self.size - side)
-        region = canvas[top : top + side, left : left + side]
-        layer = small.astype(np.float32) / 255
-        region *= 1 - layer[..., 3:]
-        region += layer[..., :3]
-        return np.rint(np.clip(canvas, 0, 1) * 255).astype(np.uint8)
+        """The picture of a scene, [size, size, 3]; `index` chooses among the variations of its place."""
+        view = int(self.rng(index, 3).integers(_VIEWS))
+        canvas = self._background(scene.place, scene.night, view).copy()
+        # What stands lower is nearer, and drawn over what is behind it.
+        for item in sorted(scene.items, key=lambda item: item.y):
+            side = max(4, round(item.size * self.size))
+            # Premultiplied resizing keeps the transparent surroundings from bleeding into the edge.
+            sprite = Image.fromarray(self.sprite(item.thing, item.colour), "RGBa")
+            method = Image.Resampling.BOX if side * 2 < _SPRITE else Image.Resampling.BICUBIC
+            layer = np.asarray(sprite.resize((side, side), method), np.float32)
+            top = min(max(round(item.y * self.size - side / 2), 0), self.size - side)
+            left = min(max(round(item.x * self.size - side / 2), 0), self.size - side)
+            region = canvas[top : top + side, left : left + side]
+            region *= 1 - layer[..., 3:] / 255
+            region += layer[..., :3]
+        picture = np.asarray(np.clip(canvas, 0, 255) + 0.5, np.uint8)
+        return DRAWN[scene.style](picture)
 
     def picture(self, index: int, *, held_out: bool = False) -> NDArray[np.uint8]:
         """Picture `index`, [size, size, 3]."""
         return self.draw(self.scene(index, held_out=held_out), index)
 
-    def caption(self, scene: Scene, rng: np.random.Generator) -> Caption:
-        """True words for a scene in one of the two languages; colour and place are sometimes left unsaid."""
-        colour = scene.colour if rng.random() < 0.92 else None
-        place = scene.place if rng.random() < (0.5 if scene.place == "white" else 0.85) else None
-        speak = english if rng.random() < 0.6 else chinese
-        return Caption(speak(scene.thing, colour, place, rng), scene.thing, colour, place)
+    def caption(
+        self, scene: Scene, rng: np.random.Generator, *, language: str | None = None, full: bool = False
+    ) -> Caption:
+        """True words for a scene, in a template that training may see.
+
+        Args:
+            scene: what to speak of.
+            rng: chooses language, template, synonyms, and what is left unsaid.
+            language: "en", "zh", or None for a share of each by the mix.
+            full: name every visible attribute.
+        """
+        chosen = language or ("zh" if rng.random() < self.mix.chinese else "en")
+        said = choose_said(scene, rng)
+        return captions.caption(scene, Said() if full else said, rng, language=chosen)
 
     def confused(self, scene: Scene, rng: np.random.Generator) -> Scene:
         """The same scene but for one attribute, for captions that are nearly right and false."""
-        choice = rng.random()
-        if choice < 0.5:
-            others = [colour.name for colour in COLOURS if colour.name != scene.colour]
-            return replace(scene, colour=str(rng.choice(others)))
-        if choice < 0.75:
-            return replace(scene, place=str(rng.choice([p.name for p in PLACES if p.name != scene.place])))
-        return replace(scene, thing=str(rng.choice([t.name for t in THINGS if t.name != scene.thing])))
+        choice, first = float(rng.random()), scene.items[0]
+        if scene.relation is not None and choice < 0.4:
+            # Where the two change places, "next to" stays true: their colours change instead.
+            relation = RELATION_BY_NAME[scene.relation]
+            if relation.name != "next to":
+                return replace(scene, relation=relation.inverse, items=_swapped(scene.items))
+        if scene.relation is None and choice < 0.25 and THING_BY_NAME[first.thing].countable:
+            counts = [count for count in (1, 2, 3, 4) if count != scene.count]
+            count = counts[int(rng.integers(len(counts)))]
+            return replace(scene, items=alike(first.thing, first.colour, count, False, rng))
+        # Natural colour is never named, and so cannot be named wrongly.
+        if choice < 0.7 and first.colour is not None:
+            others = [colour.name for colour in COLOURS if colour.name != first.colour]
+            coat = others[int(rng.integers(len(others)))]
+            return replace(scene, items=_repainted(scene, thing=None, colour=coat))
+        if choice < 0.82:
+            places = [place for place in PLACES if place.name != scene.place]
+            place = places[int(rng.integers(len(places)))]
+            return replace(scene, place=place.name, night=scene.night and place.outdoors)
+        taken = [item.thing for item in scene.items]
+        things = [thing.name for thing in THINGS if thing.name not in taken]
+        return replace(
+            scene, items=_repainted(scene, thing=things[int(rng.integers(len(things)))], colour=None)
+        )
 
 
-def describes(caption: Caption, scene: Scene) -> bool:
-    """Whether every attribute that a caption names is the scene's own.
-
-    A caption without a colour is true of every colour; natural colour is never named.
-    """
+def _swapped(items: tuple[Item, ...]) -> tuple[Item, ...]:
+    """The two things of a relation on each other's places, spoken of in the same order."""
+    first, second = items
     return (
-        caption.thing == scene.thing
-        and caption.colour in (None, scene.colour)
-        and caption.place in (None, scene.place)
+        replace(first, size=second.size, x=second.x, y=second.y),
+        replace(second, size=first.size, x=first.x, y=first.y),
     )
+
+
+def _repainted(scene: Scene, thing: str | None, colour: str | None) -> tuple[Item, ...]:
+    """The subject, and what is alike to it, as another thing or in another colour."""
+    changed = 1 if scene.relation else len(scene.items)
+    new = [
+        replace(item, thing=thing or item.thing, colour=colour if thing is None else item.colour)
+        for item in scene.items[:changed]
+    ]
+    if thing is not None and THING_BY_NAME[thing].surface == "never":
+        new = [replace(item, colour=None) for item in new]
+    return (*new, *scene.items[changed:])

@@ -1,8 +1,46 @@
-"""What the picturebook can show, and how English and Chinese speak of it."""
+"""What the picturebook can draw, and how English and Chinese call it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
+
+from pictor.data.picturebook.recolour import Surface
+from pictor.data.picturebook.things import TABLE
+
+_PLURAL = frozenset(
+    [
+        *("grapes", "cherries", "peanuts", "pancakes", "socks", "glasses", "sunglasses", "trousers", "jeans"),
+        *("scissors", "headphones", "noodles", "french fries", "fries", "fallen leaves", "autumn leaves"),
+        "piano keys",
+    ]
+)
+_MASS = frozenset(
+    [
+        *("bread", "corn", "garlic", "cheese", "salad", "green salad", "popcorn", "spaghetti", "pasta", "sushi"),
+        *("chocolate", "honey", "milk", "coffee", "tea", "wine", "beer", "fire", "lightning", "broccoli"),
+        "cabbage",
+    ]
+)
+_IRREGULAR = {
+    "mouse": "mice",
+    "wolf": "wolves",
+    "knife": "knives",
+    "leaf": "leaves",
+    "sheep": "sheep",
+    "fish": "fish",
+    "deer": "deer",
+    "shrimp": "shrimp",
+    "squid": "squid",
+    "goose": "geese",
+    "ox": "oxen",
+    "policeman": "policemen",
+    "snowman": "snowmen",
+    "die": "dice",
+    "potato": "potatoes",
+    "tomato": "tomatoes",
+    "mango": "mangoes",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,13 +50,21 @@ class Thing:
     emoji: str
     names: tuple[str, ...]
     """English names, the natural one first."""
-    zh: str
-    measure: str = "个"
+    zh_names: tuple[str, ...]
+    """Chinese names, the natural one first."""
+    measure: str
     """The Chinese measure word that counts it."""
+    surface: Surface | Literal["never"]
+    """What takes colour; "never": it is drawn as the font has it."""
 
     @property
     def name(self) -> str:
         return self.names[0]
+
+    @property
+    def countable(self) -> bool:
+        """Whether "two ..." can be said and drawn."""
+        return self.name not in _PLURAL and self.name not in _MASS
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,134 +74,67 @@ class Colour:
     name: str
     zh: str
     rgb: tuple[int, int, int]
+    words: tuple[str, ...]
+    """What English calls it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """One kind of background and the phrases that name it."""
+def has_article(name: str) -> bool:
+    """Whether English puts "a" before this name."""
+    return name not in _PLURAL and name not in _MASS
 
-    name: str
-    phrases: tuple[str, ...]
-    zh_phrases: tuple[str, ...]
+
+def plural(name: str) -> str:
+    """The English plural: "slices of cake", "mice", "pine trees"."""
+    head, of, rest = name.partition(" of ")
+    if not of:
+        head, _, rest = name.partition(" on ")
+        of = " on " if rest else ""
+    first, space, last = head.rpartition(" ")
+    if last in _IRREGULAR:
+        last = _IRREGULAR[last]
+    elif last.endswith(("s", "sh", "ch", "x", "z")):
+        last += "es"
+    elif last.endswith("y") and last[-2] not in "aeiou":
+        last = last[:-1] + "ies"
+    else:
+        last += "s"
+    return f"{first}{space}{last}{of}{rest}"
 
 
 def _things(table: str) -> tuple[Thing, ...]:
     things = []
     for line in table.strip().splitlines():
-        emoji, names, zh, measure = (field.strip() for field in line.split("|"))
-        things.append(Thing(emoji, tuple(name.strip() for name in names.split(",")), zh, measure))
+        if line.startswith("#"):
+            continue
+        emoji, names, zh_names, measure, *surface = (field.strip() for field in line.split("|"))
+        things.append(
+            Thing(
+                emoji,
+                tuple(name.strip() for name in names.split(",")),
+                tuple(name.strip() for name in zh_names.split(",")),
+                measure,
+                surface[0] if surface else "main",  # type: ignore[arg-type]
+            )
+        )
     return tuple(things)
 
 
-THINGS: tuple[Thing, ...] = _things("""
-🍎 | apple | 苹果 | 个
-🍌 | banana | 香蕉 | 根
-🍐 | pear | 梨 | 个
-🍊 | tangerine, orange fruit | 橘子 | 个
-🍋 | lemon | 柠檬 | 个
-🍉 | watermelon, slice of watermelon | 西瓜 | 块
-🍇 | grapes, bunch of grapes | 葡萄 | 串
-🍓 | strawberry | 草莓 | 颗
-🍒 | cherries | 樱桃 | 串
-🍍 | pineapple | 菠萝 | 个
-🥕 | carrot | 胡萝卜 | 根
-🌽 | corn, ear of corn | 玉米 | 根
-🍄 | mushroom | 蘑菇 | 朵
-🍞 | bread, loaf of bread | 面包 | 块
-🧀 | cheese, piece of cheese | 奶酪 | 块
-🍕 | pizza, slice of pizza | 披萨 | 块
-🍔 | hamburger, burger | 汉堡 | 个
-🍩 | donut, doughnut | 甜甜圈 | 个
-🎂 | cake, birthday cake | 蛋糕 | 个
-🍦 | ice cream, ice cream cone | 冰淇淋 | 个
-🥚 | egg | 鸡蛋 | 个
-🌹 | rose | 玫瑰 | 朵
-🌷 | tulip | 郁金香 | 朵
-🌻 | sunflower | 向日葵 | 朵
-🌵 | cactus | 仙人掌 | 棵
-🌳 | tree | 树 | 棵
-🌴 | palm tree, palm | 棕榈树 | 棵
-🍁 | maple leaf, leaf | 枫叶 | 片
-🐈 | cat | 猫 | 只
-🐕 | dog | 狗 | 只
-🐎 | horse | 马 | 匹
-🐄 | cow | 奶牛 | 头
-🐖 | pig | 猪 | 头
-🐑 | sheep | 绵羊 | 只
-🐘 | elephant | 大象 | 头
-🐇 | rabbit, bunny | 兔子 | 只
-🐢 | turtle, tortoise | 乌龟 | 只
-🐍 | snake | 蛇 | 条
-🐟 | fish | 鱼 | 条
-🐬 | dolphin | 海豚 | 只
-🐳 | whale | 鲸鱼 | 头
-🐙 | octopus | 章鱼 | 只
-🦋 | butterfly | 蝴蝶 | 只
-🐝 | bee | 蜜蜂 | 只
-🐞 | ladybug, ladybird | 瓢虫 | 只
-🐓 | rooster, chicken | 公鸡 | 只
-🐧 | penguin | 企鹅 | 只
-🦉 | owl | 猫头鹰 | 只
-🐸 | frog | 青蛙 | 只
-🚗 | car | 汽车 | 辆
-🚌 | bus | 公交车 | 辆
-🚚 | truck, lorry | 卡车 | 辆
-🚜 | tractor | 拖拉机 | 辆
-🚲 | bicycle, bike | 自行车 | 辆
-🚂 | train, locomotive | 火车 | 列
-⛵ | sailboat, boat | 帆船 | 艘
-🚀 | rocket | 火箭 | 枚
-🚁 | helicopter | 直升机 | 架
-🎈 | balloon | 气球 | 个
-🏠 | house | 房子 | 座
-🏰 | castle | 城堡 | 座
-⛺ | tent | 帐篷 | 顶
-🪑 | chair | 椅子 | 把
-🛏️ | bed | 床 | 张
-🚪 | door | 门 | 扇
-🔑 | key | 钥匙 | 把
-☂️ | umbrella | 雨伞 | 把
-👕 | shirt, t-shirt | 衬衫 | 件
-👗 | dress | 裙子 | 条
-👟 | shoe, sneaker | 鞋子 | 只
-🎩 | hat, top hat | 帽子 | 顶
-🎒 | backpack | 背包 | 个
-🎁 | gift, present | 礼物 | 份
-🎸 | guitar | 吉他 | 把
-🥁 | drum | 鼓 | 面
-⏰ | alarm clock, clock | 闹钟 | 个
-📕 | book | 书 | 本
-☕ | cup, cup of coffee | 杯子 | 个
-⚽ | ball, soccer ball | 足球 | 个
-⭐ | star | 星星 | 颗
-❤️ | heart | 爱心 | 颗
-👻 | ghost | 幽灵 | 个
-🤖 | robot | 机器人 | 个
-🧸 | teddy bear | 泰迪熊 | 只
-""")
+THINGS: tuple[Thing, ...] = _things(TABLE)
 
 COLOURS: tuple[Colour, ...] = (
-    Colour("red", "红色", (222, 32, 38)),
-    Colour("orange", "橙色", (250, 140, 16)),
-    Colour("yellow", "黄色", (252, 216, 32)),
-    Colour("green", "绿色", (52, 168, 60)),
-    Colour("blue", "蓝色", (36, 96, 224)),
-    Colour("purple", "紫色", (136, 52, 190)),
-    Colour("pink", "粉色", (250, 130, 186)),
-    Colour("black", "黑色", (44, 44, 50)),
-    Colour("white", "白色", (244, 244, 246)),
-)
-
-PLACES: tuple[Place, ...] = (
-    Place("white", ("on a white background", "on white"), ("白色背景上的", "白底的")),
-    Place("sky", ("in the sky", "under a blue sky"), ("天空中的", "蓝天下的")),
-    Place("night", ("at night", "under the stars"), ("夜晚的", "星空下的")),
-    Place("grass", ("on grass", "on the grass", "in a meadow"), ("草地上的", "草坪上的")),
-    Place("sand", ("in the desert", "on sand"), ("沙漠里的", "沙地上的")),
-    Place("sea", ("at sea", "in the sea", "on the water"), ("大海里的", "海上的")),
-    Place("snow", ("in the snow", "on snow"), ("雪地里的", "雪中的")),
+    Colour("red", "红色", (222, 32, 38), ("red",)),
+    Colour("orange", "橙色", (252, 138, 14), ("orange",)),
+    Colour("yellow", "黄色", (252, 218, 34), ("yellow",)),
+    Colour("green", "绿色", (52, 168, 60), ("green",)),
+    Colour("teal", "青色", (12, 160, 156), ("teal",)),
+    Colour("blue", "蓝色", (36, 92, 226), ("blue",)),
+    Colour("purple", "紫色", (136, 52, 190), ("purple",)),
+    Colour("pink", "粉色", (250, 132, 188), ("pink",)),
+    Colour("brown", "棕色", (132, 82, 44), ("brown",)),
+    Colour("black", "黑色", (40, 40, 46), ("black",)),
+    Colour("white", "白色", (246, 246, 248), ("white",)),
+    Colour("gray", "灰色", (146, 148, 154), ("gray", "gray", "grey")),
 )
 
 THING_BY_NAME = {thing.name: thing for thing in THINGS}
 COLOUR_BY_NAME = {colour.name: colour for colour in COLOURS}
-PLACE_BY_NAME = {place.name: place for place in PLACES}
