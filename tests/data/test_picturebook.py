@@ -196,6 +196,7 @@ def test_a_confused_caption_is_false(book: Picturebook) -> None:
         scene = book.scene(i)
         other = book.confused(scene, book.rng(i, 22))
         assert other != scene
+        assert describes(book.caption(other, book.rng(i, 24)), other)
         assert not describes(book.caption(scene, book.rng(i, 23), full=True), other)
 
 
@@ -223,7 +224,7 @@ def test_no_object_is_cut_off(book: Picturebook) -> None:
 
 @pytest.mark.parametrize("colour", COLOURS, ids=lambda colour: colour.name)
 def test_recoloured_objects_have_the_colour(book: Picturebook, colour: Colour) -> None:
-    """A good part of each object changes, and the middle of that is nearest the wanted colour for nearly all."""
+    """A good part of each object changes, and nearly always its middle is nearest the wanted colour."""
     values = {c.name: np.array(c.rgb, float) for c in COLOURS}
     right, coloured = 0, [thing for thing in THINGS if thing.surface != "never"]
     for thing in coloured[::3]:

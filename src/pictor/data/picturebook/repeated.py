@@ -55,7 +55,7 @@ class RepeatedPicturebook(Picturebook):
         self._kept: tuple[NDArray[np.uint8], NDArray[np.uint8]] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        # Sent to other processes, which open the files themselves and draw their own sprites when they need them.
+        # Sent to other processes, which open the files and draw sprites for themselves.
         return self.__dict__ | {"_kept": None, "_drawings": {}, "_views": {}}
 
     def _files(self, folder: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

@@ -35,7 +35,6 @@ _VIEWS = 24
 """Variations of each background."""
 _CACHED = 160
 """Largest side whose backgrounds are kept: all of them take 90 MB at 128 px."""
-_COUNTABLE = tuple(thing for thing in THINGS if thing.countable)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,9 +55,21 @@ class Mix:
     """Single objects that are small and stand anywhere."""
     chinese: float = 0.4
     """Captions in Chinese."""
+    things: tuple[str, ...] = ()
+    """Natural names of the only objects drawn; all of them if empty."""
 
     def __post_init__(self) -> None:
+        unknown = sorted(set(self.things) - set(THING_BY_NAME))
+        if unknown or len(self.things) in (1, 2):
+            raise InputError(
+                f"mix.things names {', '.join(unknown)}" if unknown else "mix.things names fewer than 3",
+                expected="at least three natural names of the picturebook's objects",
+                remedy="docs/corpus.md shows them.",
+                param="mix.things",
+            )
         for name, value in asdict(self).items():
+            if name == "things":
+                continue
             if not (math.isfinite(value) and 0 <= value <= 1):
                 raise InputError(
                     f"mix.{name} is {value}",
@@ -96,6 +107,9 @@ class Picturebook:
         self.seed = seed
         self.font = find_font(font)
         self.mix = mix or Mix()
+        names = set(self.mix.things)
+        self._things = [thing for thing in THINGS if not names or thing.name in names]
+        self._countable = [thing for thing in self._things if thing.countable]
         self._drawings: dict[str, Drawing] = {}
         self._views: dict[tuple[str, bool, int], NDArray[np.float32]] = {}
 
@@ -132,16 +146,16 @@ class Picturebook:
         hidden = place.hides + style.hides + (NIGHT_HIDES if night else ())
         if style.name == "neon":  # everything is dark there, so that only what glows tells the place
             hidden = style.hides
-        counted = kind < self.mix.counted
-        related = not counted and kind < self.mix.counted + self.mix.related
-        pool = _COUNTABLE if counted else THINGS
+        counted = kind < self.mix.counted and len(self._countable) > 0
+        related = self.mix.counted <= kind < self.mix.counted + self.mix.related
+        pool = self._countable if counted else self._things
         thing = pool[int(rng.integers(len(pool)))].name
         colour = self._coat(thing, hidden, rng)
         if related:
             relation = RELATIONS[int(rng.integers(len(RELATIONS)))]
-            second = THINGS[int(rng.integers(len(THINGS)))].name
+            second = thing
             while second == thing:
-                second = THINGS[int(rng.integers(len(THINGS)))].name
+                second = self._things[int(rng.integers(len(self._things)))].name
             items = pair((thing, colour), (second, self._coat(second, hidden, rng)), relation, rng)
             return Scene(items, relation.name, place.name, night, style.name)
         count = int(rng.integers(2, 5)) if counted else 1
@@ -231,7 +245,8 @@ class Picturebook:
             place = places[int(rng.integers(len(places)))]
             return replace(scene, place=place.name, night=scene.night and place.outdoors)
         taken = [item.thing for item in scene.items]
-        things = [thing.name for thing in THINGS if thing.name not in taken]
+        pool = self._countable if scene.count > 1 else self._things
+        things = [thing.name for thing in pool if thing.name not in taken]
         return replace(
             scene, items=_repainted(scene, thing=things[int(rng.integers(len(things)))], colour=None)
         )

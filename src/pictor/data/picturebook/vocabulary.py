@@ -17,7 +17,18 @@ _PLURAL = frozenset(
 )
 _MASS = frozenset(
     [
-        *("bread", "corn", "garlic", "cheese", "salad", "green salad", "popcorn", "spaghetti", "pasta", "sushi"),
+        *(
+            "bread",
+            "corn",
+            "garlic",
+            "cheese",
+            "salad",
+            "green salad",
+            "popcorn",
+            "spaghetti",
+            "pasta",
+            "sushi",
+        ),
         *("chocolate", "honey", "milk", "coffee", "tea", "wine", "beer", "fire", "lightning", "broccoli"),
         "cabbage",
     ]

@@ -1,0 +1,94 @@
+"""`pictor data`: collect and prepare pictures."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
+
+
+@app.callback()
+def data() -> None:
+    """Collect and prepare pictures."""
+
+
+@app.command()
+def picturebook(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of its own for the pictures.")],
+    count: Annotated[int, typer.Option(help="Pictures in all; a folder with fewer is added to.")],
+    size: Annotated[int, typer.Option(help="Side of the pictures in pixels, 16 to 512.")] = 128,
+    seed: Annotated[int, typer.Option(help="Of the whole book.")] = 0,
+    held_out: Annotated[
+        bool, typer.Option("--held-out", help="Only compositions that training never sees.")
+    ] = False,
+    counted: Annotated[float | None, typer.Option(help="Share of two to four alike objects.")] = None,
+    related: Annotated[float | None, typer.Option(help="Share of two objects in a relation.")] = None,
+    styled: Annotated[float | None, typer.Option(help="Share of other styles than the plain one.")] = None,
+    font: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="NotoColorEmoji.ttf, where the system has none.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes that draw; else one a core.")] = None,
+) -> None:
+    """Write the built-in corpus as pictures with metadata.jsonl (the imagefolder convention).
+
+    Ctrl-C keeps what is whole; the same command goes on. The path of metadata.jsonl is printed.
+    """
+    from pictor.data.picturebook import Mix
+    from pictor.data.picturebook.folder import write_folder
+
+    shares = {"counted": counted, "related": related, "styled": styled}
+    mix = replace(Mix(), **{name: value for name, value in shares.items() if value is not None})  # type: ignore[arg-type]
+    stopping: list[int] = []
+    previous = signal.signal(signal.SIGINT, lambda number, frame: stopping.append(number))
+    show = _Rate()
+    try:
+        path = write_folder(
+            out,
+            count,
+            size=size,
+            seed=seed,
+            held_out=held_out,
+            mix=mix,
+            font=font,
+            workers=workers,
+            on_progress=show,
+            should_stop=lambda: bool(stopping),
+        )
+    finally:
+        show.end()
+        signal.signal(signal.SIGINT, previous)
+    print(path)
+
+
+class _Rate:
+    """How many are done, how fast, and how long the rest takes: a living line, or one every few seconds."""
+
+    def __init__(self) -> None:
+        self._begun = self._last = time.monotonic()
+        self._first: int | None = None
+
+    def __call__(self, done: int, count: int) -> None:
+        clock = time.monotonic()
+        if self._first is None:
+            self._first = done
+        if clock - self._last < (0.5 if sys.stderr.isatty() else 10.0) and done < count:
+            return
+        self._last = clock
+        rate = (done - self._first) / max(clock - self._begun, 1e-9)
+        rest = f", {(count - done) / rate / 60:.1f} min left" if rate > 0 else ""
+        line = f"{done}/{count} pictures, {rate:.0f}/s{rest}"
+        terminal = sys.stderr.isatty()
+        print(
+            f"\r\x1b[K{line}" if terminal else line, end="" if terminal else "\n", file=sys.stderr, flush=True
+        )
+
+    def end(self) -> None:
+        if sys.stderr.isatty():
+            print(file=sys.stderr)
