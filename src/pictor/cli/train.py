@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import signal
 import sys
 import time
@@ -28,32 +29,53 @@ def train(
         Path | None, typer.Option(metavar="DIR", help="Folder of the run; else runs/ and the recipe's name.")
     ] = None,
     minutes: Annotated[float | None, typer.Option(help="Save and stop after this long.")] = None,
+    fit_minutes: Annotated[
+        float | None, typer.Option(help="Make the run as long as fits this training time on this machine.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")] = False,
+    processes: Annotated[int, typer.Option(help="Processes that share each batch.")] = 1,
+    device: Annotated[str, typer.Option(help="cpu, cuda (a GPU for each process), or auto.")] = "auto",
+    drawers: Annotated[int, typer.Option(help="Processes that draw samples ahead; 0 is a thread.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Train what a recipe describes.
 
     Ctrl-C saves a checkpoint; --resume then goes on to exactly the weights of an uninterrupted run. The
-    trained model's folder is printed.
+    trained model's folder is printed. Also runs under torchrun.
     """
-    if minutes is not None and not minutes > 0:
-        raise InputError(f"minutes is {minutes:g}", expected="a number above 0", param="minutes")
+    for name, value in (("minutes", minutes), ("fit_minutes", fit_minutes)):
+        if value is not None and not 0 < value < math.inf:
+            raise InputError(f"{name} is {value:g}", expected="a number above 0", param=name)
     from pictor.training.recipe import read_recipe
 
     resolved = read_recipe(recipe)
+    if fit_minutes is not None:
+        resolved = resolved.model_copy(update={"fit_minutes": fit_minutes})
     try:
         from pictor.training.loop import train as run_training
+        from pictor.training.processes import leads
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("pictor"):
             raise
         raise MissingExtraError(f"training needs {error.name}") from error
 
     folder = run or Path("runs") / resolved.name
-    stop = _StopOnInterrupt()
+    first = leads()
+    stop = _StopOnSignal(first)
     show = _Lines()
     outcome = run_training(
-        resolved, folder, minutes=minutes, resume=resume, on_progress=show, should_stop=stop.wanted
+        resolved,
+        folder,
+        minutes=minutes,
+        resume=resume,
+        processes=processes,
+        device=device,
+        drawers=drawers,
+        on_progress=show,
+        should_stop=stop.wanted,
     )
+    if not first:
+        return
     show.end()
     report = {
         "model": str(outcome.model),
@@ -70,17 +92,19 @@ def train(
     print(outcome.model)
 
 
-class _StopOnInterrupt:
-    """The first Ctrl-C is a wish that the loop grants between steps; a second one interrupts at once."""
+class _StopOnSignal:
+    """The first Ctrl-C or SIGTERM is a wish that the loop grants between steps; a second one ends at once."""
 
-    def __init__(self) -> None:
-        self._stop = False
-        self._previous = signal.signal(signal.SIGINT, self._handle)
+    def __init__(self, talks: bool) -> None:
+        self._stop, self._talks = False, talks
+        self._previous = {s: signal.signal(s, self._handle) for s in (signal.SIGINT, signal.SIGTERM)}
 
     def _handle(self, number: int, frame: object) -> None:
         self._stop = True
-        signal.signal(signal.SIGINT, self._previous)
-        print("\nsaving; Ctrl-C again stops without saving", file=sys.stderr)
+        for which, previous in self._previous.items():
+            signal.signal(which, previous)
+        if self._talks:
+            print("\nsaving; Ctrl-C again stops without saving", file=sys.stderr)
 
     def wanted(self) -> bool:
         return self._stop

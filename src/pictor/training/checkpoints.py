@@ -34,7 +34,13 @@ def publish(temporary: Path, final: Path) -> None:
     _fsync(final.parent)
 
 
-def _optimiser_tensors(optimiser: torch.optim.Optimizer, names: list[str]) -> dict[str, torch.Tensor]:
+def _names(optimiser: torch.optim.Optimizer) -> list[str]:
+    """Names of the parameters in the optimiser's order."""
+    return [name for group in optimiser.param_groups for name in group["param_names"]]
+
+
+def _optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    names = _names(optimiser)
     state = optimiser.state_dict()["state"]
     return {
         f"{key}/{names[index]}": torch.as_tensor(value).reshape(1)
@@ -57,7 +63,7 @@ def save_checkpoint(
     Args:
         folder: the run's checkpoint folder.
         module: the trained network.
-        optimiser: its optimiser, over `module.named_parameters()` that require gradients, in that order.
+        optimiser: its optimiser, built from named parameters.
         averages: weight averages.
         record: JSON values; must hold `samples_seen`.
 
@@ -69,14 +75,13 @@ def save_checkpoint(
     """
     final = folder / f"{record['samples_seen']:012d}"
     temporary = folder / f".writing-{os.getpid()}"
-    names = [name for name, p in module.named_parameters() if p.requires_grad]
     try:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
         live = {name: p.detach().contiguous() for name, p in module.named_parameters()}
         live |= {f"buffer/{name}": b.detach().contiguous() for name, b in module.named_buffers()}
         save_file({name: t.clone() for name, t in live.items()}, temporary / "model.safetensors")
-        save_file(_optimiser_tensors(optimiser, names), temporary / "optimiser.safetensors")
+        save_file(_optimiser_tensors(optimiser), temporary / "optimiser.safetensors")
         for number, average in enumerate(averages):
             save_file(average.tensors, temporary / f"average-{number}.safetensors")
         (temporary / "record.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
@@ -142,7 +147,7 @@ def load_checkpoint(
         for average, mean in zip(averages, means, strict=True):
             for name, tensor in average.tensors.items():
                 tensor.copy_(mean[name])
-    names = [name for name, p in module.named_parameters() if p.requires_grad]
+    names = _names(optimiser)
     keys = sorted({key.split("/", 1)[0] for key in moments})
     whole = optimiser.state_dict()
     whole["state"] = (

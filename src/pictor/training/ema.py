@@ -33,22 +33,27 @@ class WeightAverage:
     def __init__(self, module: nn.Module, width: float) -> None:
         self.width = width
         self.gamma = width_to_exponent(width)
+        self._module: nn.Module | None = None
+        self._live: list[torch.Tensor] = []
         self.tensors = {name: p.detach().clone() for name, p in module.named_parameters() if p.requires_grad}
+
+    def _weights(self, module: nn.Module) -> list[torch.Tensor]:
+        """What is averaged, in the order of `tensors`; walking a network at every step would take long."""
+        if self._module is not module:
+            live = dict(module.named_parameters())
+            self._module, self._live = module, [live[name] for name in self.tensors]
+        return self._live
 
     @torch.no_grad()
     def update(self, module: nn.Module, step: int) -> None:
         """Move towards the weights after `step`, counted from 1."""
         beta = (1 - 1 / step) ** (self.gamma + 1)
-        live = dict(module.named_parameters())
-        torch._foreach_lerp_(
-            list(self.tensors.values()), [live[name].detach() for name in self.tensors], 1 - beta
-        )
+        torch._foreach_lerp_(list(self.tensors.values()), self._weights(module), 1 - beta)
 
     @torch.no_grad()
     def swap(self, module: nn.Module) -> None:
         """Exchange the averaged weights with the module's own; a second call undoes it."""
-        live = dict(module.named_parameters())
-        for name, mean in self.tensors.items():
-            kept = live[name].detach().clone()
-            live[name].copy_(mean)
+        for mean, live in zip(self.tensors.values(), self._weights(module), strict=True):
+            kept = live.clone()
+            live.copy_(mean)
             mean.copy_(kept)

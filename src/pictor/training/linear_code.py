@@ -7,6 +7,7 @@ stride-2 convolutions of an AutoencoderTiny, and only the decoder has to learn.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +27,75 @@ class LinearCode:
     psnr: float
     """Of the linear reconstruction over the fitted pictures, in dB for a range of 2."""
 
+    @property
+    def factor(self) -> int:
+        """Side of a patch in pixels."""
+        return math.isqrt(len(self.mean) // 3)
+
+
+def patches(image_BCHW: torch.Tensor, factor: int) -> torch.Tensor:
+    """Non-overlapping patches in rows, [B, h, w, C * factor * factor], each laid out [C, factor, factor]."""
+    count, channels, height, width = image_BCHW.shape
+    rows, columns = height // factor, width // factor
+    split = image_BCHW.reshape(count, channels, rows, factor, columns, factor)
+    return split.permute(0, 2, 4, 1, 3, 5).reshape(count, rows, columns, channels * factor * factor)
+
+
+class PatchEncoder(nn.Module):
+    """A linear code as one matrix product, a hundredth of the cost of what `install_linear_code` makes."""
+
+    def __init__(self, code: LinearCode) -> None:
+        super().__init__()
+        self.factor = code.factor
+        self.weight: torch.Tensor
+        self.bias: torch.Tensor
+        self.register_buffer("weight", torch.from_numpy(code.weight.astype(np.float32)))
+        self.register_buffer("bias", torch.from_numpy((-code.weight @ code.mean).astype(np.float32)))
+
+    def forward(self, image_BCHW: torch.Tensor) -> torch.Tensor:
+        """Codes [B, channels, h, w] of pictures in [-1, 1]."""
+        code_BhwC = torch.nn.functional.linear(patches(image_BCHW, self.factor), self.weight, self.bias)
+        return code_BhwC.permute(0, 3, 1, 2).contiguous()
+
+
+def _flat_patches(pictures: NDArray[np.uint8], factor: int) -> NDArray[np.float32]:
+    """Patches of pictures [N, H, W, 3] in [-1, 1], one a row."""
+    image_BCHW = torch.from_numpy(pictures).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
+    return patches(image_BCHW, factor).flatten(0, 2).numpy()
+
+
+def _psnr(error: float) -> float:
+    return float(10 * np.log10(4 / max(error, 1e-12)))
+
+
+@torch.no_grad()
+def read_linear_code(encoder: nn.Module, factor: int, pictures: NDArray[np.uint8]) -> LinearCode:
+    """The code that `install_linear_code` wrote into an encoder.
+
+    Args:
+        encoder: `AutoencoderTiny.encoder`.
+        factor: side of its patches.
+        pictures: [N, H, W, 3], on which the code's own error is measured.
+
+    Raises:
+        ValueError: the encoder is no linear code.
+    """
+    length = 3 * factor**2
+    bias_C = encoder(torch.zeros(1, 3, factor, factor)).flatten().double()
+    unit = torch.eye(length).reshape(length, 3, factor, factor)
+    weight = (encoder(unit).flatten(1).double() - bias_C).T.numpy()
+    flat = _flat_patches(pictures, factor).astype(np.float64)
+    mean = flat.mean(0)
+    # Codes of equal mean differ by nothing that a decoder sees, so that any mean with this bias will do.
+    mean += np.linalg.pinv(weight) @ (-bias_C.numpy() - weight @ mean)
+    probe = torch.from_numpy(flat[:1].astype(np.float32)).reshape(1, 3, factor, factor)
+    if np.abs(encoder(probe).flatten().numpy() - weight @ (flat[0] - mean)).max() > 1e-3:
+        raise ValueError("this encoder is no linear code of patches")
+    centred = flat - flat.mean(0)
+    codes = centred @ weight.T
+    fitted = codes @ np.linalg.lstsq(codes, centred, rcond=None)[0]
+    return LinearCode(weight=weight, mean=mean, psnr=_psnr(float(np.mean((centred - fitted) ** 2))))
+
 
 def fit_linear_code(
     pictures: NDArray[np.uint8], factor: int, channels: int, whitening: float, spread: float
@@ -43,11 +113,7 @@ def fit_linear_code(
     Returns:
         The code.
     """
-    count, height, width, _ = pictures.shape
-    x = pictures.astype(np.float32) / 127.5 - 1
-    rows, columns = height // factor, width // factor
-    patches = x.reshape(count, rows, factor, columns, factor, 3).transpose(0, 1, 3, 5, 2, 4)
-    flat = patches.reshape(-1, 3 * factor * factor)
+    flat = _flat_patches(pictures, factor)
     mean = flat.mean(0, dtype=np.float64)
     centred = flat - mean.astype(np.float32)
     covariance = (centred.T @ centred).astype(np.float64) / len(flat)
@@ -58,7 +124,7 @@ def fit_linear_code(
     gain = np.maximum(values, 1e-12) ** (-whitening / 2)
     gain *= spread / np.sqrt(np.mean(gain**2 * values))
     error = float((np.trace(covariance) - values.sum()) / flat.shape[1])
-    return LinearCode(weight=(vectors * gain).T, mean=mean, psnr=float(10 * np.log10(4 / max(error, 1e-12))))
+    return LinearCode(weight=(vectors * gain).T, mean=mean, psnr=_psnr(error))
 
 
 @torch.no_grad()
@@ -70,7 +136,7 @@ def install_linear_code(encoder: nn.Module, code: LinearCode) -> None:
     Their kernels reach only inside the patch, so that padding is never seen.
 
     Args:
-        encoder: `AutoencoderTiny.encoder`, with at least 48 channels for a factor of 8.
+        encoder: `AutoencoderTiny.encoder`, with at least 48 channels for a factor of 8, 192 for 16.
         code: what it shall compute.
     """
     convolutions = [layer for layer in encoder.modules() if isinstance(layer, nn.Conv2d)]

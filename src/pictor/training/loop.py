@@ -4,25 +4,36 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import torch
 
 from pictor.core.errors import Cancelled, InputError, PictorError
 from pictor.training.checkpoints import latest_checkpoint, load_checkpoint, save_checkpoint
+from pictor.training.devices import choose_device, compile_networks, copied, move, moved, precise
+from pictor.training.drawing import Drawers
 from pictor.training.ema import WeightAverage
 from pictor.training.export import publish_model
-from pictor.training.objectives import Batch, Objective, build
-from pictor.training.recipe import Recipe
-from pictor.training.schedule import rate_factor
+from pictor.training.objectives import Batch, DrawnElsewhere, Figures, Objective, build
+from pictor.training.processes import Team, assembled, leads
+from pictor.training.recipe import Optimiser, Recipe
+from pictor.training.run_folder import claim
+from pictor.training.schedule import Length, rate_factor
 
 _LOG_SECONDS = 10.0
+_LOOK_SECONDS = 0.5
+"""How often a GPU is waited for to read its losses; on a CPU they are read at every step."""
+
+_GO_ON, _SAVE, _END, _STOP = range(4)
+
+Build = Callable[[dict[str, Any], int], Objective]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,47 +53,114 @@ class Outcome:
 
     samples_seen: int
     finished: bool
-    model: Path
+    model: Path | None
+    """None where the run is not finished and its model so far was not wished for."""
     figures: dict[str, float]
 
 
-def _prefetched(objective: Objective, first: int, recipe: Recipe) -> Iterator[Batch]:
-    """Batches in order, the next one drawn while the current one trains."""
-    with ThreadPoolExecutor(1) as pool:
-        pending = None
-        while first < recipe.samples:
-            count = min(recipe.batch_size, recipe.samples - first)
-            current = pending or pool.submit(objective.batch, first, count)
-            first += count
-            count = min(recipe.batch_size, recipe.samples - first)
-            pending = pool.submit(objective.batch, first, count) if count > 0 else None
-            yield current.result()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Settings:
+    """How a call trains; none of it changes what is learnt, but for rounding."""
+
+    minutes: float | None
+    device: str
+    drawers: int
+    publish: bool
+    started: float
+    """When the call began, by the monotonic clock."""
 
 
-def _claim(run: Path, recipe: Recipe, resume: bool) -> Path | None:
-    """Take a run folder for this recipe; returns the checkpoint to go on from."""
-    stored = run / "recipe.json"
-    checkpoint = latest_checkpoint(run / "checkpoints")
-    if checkpoint is None:
-        run.mkdir(parents=True, exist_ok=True)
-        stored.write_text(recipe.model_dump_json(indent=1), encoding="utf-8")
-        return None
-    if not resume:
-        raise InputError(
-            f"run {run} has a checkpoint already",
-            expected="an empty run folder",
-            remedy="Pass --resume to go on, or --run for another folder.",
-            param="run",
-        )
-    # Compared as JSON, where a tuple that was written comes back as the list it became.
-    if json.loads(stored.read_text(encoding="utf-8")) != recipe.model_dump(mode="json"):
-        raise InputError(
-            f"run {run} was started with another recipe",
-            expected=f"the recipe in {stored}",
-            remedy="Use that recipe, or --run for another folder.",
-            param="recipe",
-        )
-    return checkpoint
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Hooks:
+    on_progress: Callable[[Progress], None] | None = None
+    should_stop: Callable[[], bool] | None = None
+
+
+@dataclass(slots=True)
+class _Rebuilt:
+    """Draws by an objective of its own, where the objective offers nothing smaller."""
+
+    build: Build
+    table: dict[str, Any]
+    seed: int
+    objective: Objective | None = None
+
+    def __call__(self, first: int, count: int) -> Batch:
+        if self.objective is None:
+            torch.manual_seed(self.seed)
+            self.objective = self.build(self.table, self.seed)
+        return self.objective.batch(first, count)
+
+
+class _Watch:
+    """Losses of the steps that nobody has looked at; looking makes the CPU wait for a GPU."""
+
+    def __init__(self, run: Path) -> None:
+        self._run = run
+        self._steps: list[tuple[int, int, int, torch.Tensor]] = []
+        self._newest = math.nan
+
+    def note(self, step: int, first: int, last: int, loss: torch.Tensor) -> None:
+        self._steps.append((step, first, last, loss))
+
+    def look(self) -> float:
+        """The newest loss.
+
+        Raises:
+            PictorError: one of the losses since the last look is no number.
+        """
+        if not self._steps:
+            return self._newest
+        values = torch.stack([loss.float() for *_, loss in self._steps]).tolist()
+        for (step, first, last, _), value in zip(self._steps, values, strict=True):
+            if not math.isfinite(value):
+                good = latest_checkpoint(self._run / "checkpoints")
+                raise PictorError(
+                    f"the loss is {value} at step {step} (samples {first} to {last})",
+                    expected="a finite number",
+                    remedy=f"Lower the learning rate; the last good checkpoint is {good or 'none'}.",
+                )
+        self._steps.clear()
+        self._newest = float(values[-1])
+        return self._newest
+
+
+def _shares(first: int, recipe: Recipe, team: Team) -> Iterator[tuple[int, int]]:
+    """First and number of this process's samples of each batch."""
+    while first < recipe.samples:
+        count = min(recipe.batch_size, recipe.samples - first)
+        yield team.share(first, count)[:2]
+        first += count
+
+
+@contextmanager
+def _batches(training: _Training) -> Iterator[Iterator[Batch]]:
+    """Batches in order on the device, the next one fetched while the current one trains."""
+    objective, team = training.objective, training.team
+    shares = _shares(training.seen, training.recipe, team)
+    with ExitStack() as stack:
+        if training.settings.drawers:
+            draw = objective.drawer() if isinstance(objective, DrawnElsewhere) else training.rebuilt
+            each = -(-training.settings.drawers // team.neighbours)
+            drawers = stack.enter_context(Drawers(draw, each, shares))
+
+            def fetch() -> Batch | None:
+                return drawers.take(lambda arrays: copied(arrays, training.device))
+        else:
+
+            def fetch() -> Batch | None:
+                share = next(shares, None)
+                return None if share is None else moved(objective.batch(*share), training.device)
+
+        pool = stack.enter_context(ThreadPoolExecutor(1))
+
+        def ahead() -> Iterator[Batch]:
+            pending = pool.submit(fetch)
+            while (batch := pending.result()) is not None:
+                pending = pool.submit(fetch)
+                yield batch
+
+        yield ahead()
 
 
 @contextmanager
@@ -97,104 +175,238 @@ def averaged(objective: Objective, averages: list[WeightAverage]) -> Iterator[No
             average.swap(objective.module)
 
 
+def _adamw(objective: Objective, options: Optimiser) -> torch.optim.AdamW:
+    """One group for each factor on the learning rate, so that the fused step takes many weights at once."""
+    by_factor: dict[float, list[tuple[str, torch.nn.Parameter]]] = {}
+    for name, parameter in objective.module.named_parameters():
+        if parameter.requires_grad:
+            by_factor.setdefault(objective.rate(name), []).append((name, parameter))
+    groups: list[dict[str, Any]] = [{"params": named, "factor": f} for f, named in by_factor.items()]
+    return torch.optim.AdamW(
+        groups, lr=options.learning_rate, betas=options.betas, weight_decay=options.weight_decay, fused=True
+    )
+
+
 def train(
     recipe: Recipe,
     run: Path,
     *,
     minutes: float | None = None,
     resume: bool = False,
+    processes: int = 1,
+    device: str = "auto",
+    drawers: int = 0,
+    publish_unfinished: bool = True,
     on_progress: Callable[[Progress], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> Outcome:
     """Train until the recipe's samples, the minutes or the user end it.
 
     A stopped run that goes on ends with the weights of an uninterrupted one: every sample is a function of
-    the seed and its number, and the checkpoint holds the rest.
+    the seed and its number, and the checkpoint holds the rest. Several processes share each batch and end
+    with the weights of one, up to rounding, if the loss is a mean over samples that do not meet in it.
 
     Args:
         recipe: the resolved recipe.
         run: the run's folder; holds recipe.json, log.jsonl, checkpoints/ and model/.
         minutes: wall-clock bound of this call, None for no bound.
         resume: go on from the latest checkpoint.
-        on_progress: called after every step.
-        should_stop: asked after every step; true saves and raises Cancelled.
+        processes: processes of this machine that share each batch; 1 under torchrun, which starts them.
+        device: "cpu", "cuda" (a GPU for each process), or "auto".
+        drawers: processes that draw samples ahead, shared among `processes`; 0 draws in a thread.
+        publish_unfinished: validate and write the model also where the minutes end the call before the run.
+        on_progress: called after every step on a CPU, now and then on a GPU; in rank 0 alone.
+        should_stop: asked after every step; true in any process saves and raises Cancelled in all.
 
     Raises:
-        InputError: the folder belongs to another recipe or is in use.
-        PictorError: the loss is no number; names the step and the last good checkpoint.
+        InputError: the folder belongs to another recipe or is in use; processes, device or drawers do not
+            fit the machine or the recipe.
+        PictorError: the loss is no number (names the step and the last good checkpoint), or a process died.
         Cancelled: stopped on request, after saving.
     """
-    started = time.monotonic()
-    checkpoint = _claim(run, recipe, resume)
-    torch.manual_seed(recipe.seed)
-    objective = build(recipe.objective, recipe.seed)
-    module = objective.module
-    named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
-    groups: list[dict[str, Any]] = [{"params": [p], "factor": objective.rate(name)} for name, p in named]
-    options = recipe.optimiser
-    optimiser = torch.optim.AdamW(
-        groups, lr=options.learning_rate, betas=options.betas, weight_decay=options.weight_decay, foreach=True
+    if drawers < 0:
+        raise InputError(f"drawers is {drawers}", expected="0 or more", param="drawers")
+    settings = _Settings(
+        minutes=minutes,
+        device=device,
+        drawers=drawers,
+        publish=publish_unfinished,
+        started=time.monotonic(),
     )
-    averages = [WeightAverage(module, width) for width in recipe.ema_widths]
-    seen = step = 0
-    if checkpoint is not None:
-        record = load_checkpoint(checkpoint, module, optimiser, averages)
-        seen, step = record["samples_seen"], record["step"]
+    choose_device(device, 0, max(1, processes))
+    if processes > recipe.batch_size:
+        raise InputError(
+            f"{processes} processes share batches of {recipe.batch_size}",
+            expected="a sample or more for each",
+            remedy="Pass fewer --processes.",
+            param="processes",
+        )
+    checkpoint = claim(run, recipe, resume) if leads() else None
+    with assembled(processes, _follow, build, recipe, run, settings) as team:
+        checkpoint = team.by_first(lambda: checkpoint)
+        hooks = _Hooks(on_progress=on_progress, should_stop=should_stop)
+        return _train(team, build, recipe, run, checkpoint, settings, hooks)
 
-    def save() -> Path:
-        record = {"samples_seen": seen, "step": step, "torch": torch.__version__}
-        return save_checkpoint(run / "checkpoints", module, optimiser, averages, record)
 
-    first, begun = seen, time.monotonic()
-    last_log = last_save = begun
-    module.train()
-    with (run / "log.jsonl").open("a", encoding="utf-8") as log:
-        for batch in _prefetched(objective, seen, recipe):
-            factor = rate_factor(seen, recipe.samples, options.warm_up, options.cool_down)
-            for group in optimiser.param_groups:
-                group["lr"] = options.learning_rate * factor * group["factor"]
+def _follow(team: Team, build: Build, recipe: Recipe, run: Path, settings: _Settings) -> None:
+    """What the processes besides rank 0 do."""
+    checkpoint: Path | None = team.by_first(lambda: None)
+    _train(team, build, recipe, run, checkpoint, settings, _Hooks())
+
+
+class _Training:
+    """One call's training: what it holds, and what happens in a step."""
+
+    def __init__(
+        self,
+        team: Team,
+        build: Build,
+        recipe: Recipe,
+        run: Path,
+        checkpoint: Path | None,
+        settings: _Settings,
+    ) -> None:
+        self.team, self.recipe, self.run, self.settings = team, recipe, run, settings
+        self.device = choose_device(settings.device, team.place, team.neighbours)
+        if self.device.type == "cuda":
+            torch.cuda.set_device(self.device)
+        torch.manual_seed(recipe.seed)
+        self.objective = objective = build(recipe.objective, recipe.seed)
+        self.rebuilt = _Rebuilt(build, recipe.objective, recipe.seed)
+        move(objective, self.device)
+        self.optimiser = _adamw(objective, recipe.optimiser)
+        self.parameters = [p for group in self.optimiser.param_groups for p in group["params"]]
+        # Rank 0 writes, and so it alone averages.
+        self.averages = [WeightAverage(objective.module, w) for w in recipe.ema_widths if team.rank == 0]
+        record: dict[str, Any] = {"samples_seen": 0, "step": 0}
+        if checkpoint is not None:
+            record = load_checkpoint(checkpoint, objective.module, self.optimiser, self.averages)
+        team.align(objective.module)
+        if recipe.compile:
+            compile_networks(objective)
+        self.first = self.seen = int(record["samples_seen"])
+        self.steps = int(record["step"])
+        self.length = Length(recipe, record.get("fitted_samples"), record.get("seconds", 0.0))
+        self.samples = self.length.samples(self.seen, 0.0)
+        self.watch = _Watch(run)
+        self.begun = self.last_log = self.last_save = self.last_look = time.monotonic()
+
+    def step(self, batch: Batch) -> Figures:
+        """Learn from this process's share of the next batch."""
+        options, objective = self.recipe.optimiser, self.objective
+        factor = rate_factor(self.seen, self.samples, options.warm_up, options.cool_down)
+        for group in self.optimiser.param_groups:
+            group["lr"] = options.learning_rate * factor * group["factor"]
+        count = min(self.recipe.batch_size, self.recipe.samples - self.seen)
+        with precise(self.device, self.recipe.precision):
             loss, figures = objective.loss(batch)
-            value = float(loss.detach())
-            if not math.isfinite(value):
-                last = min(seen + recipe.batch_size, recipe.samples) - 1
-                good = latest_checkpoint(run / "checkpoints")
-                raise PictorError(
-                    f"the loss is {value} at step {step + 1} (samples {seen} to {last})",
-                    expected="a finite number",
-                    remedy=f"Lower the learning rate; the last good checkpoint is {good or 'none'}.",
-                )
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_([p for _, p in named], options.clip_norm, foreach=True)
-            optimiser.step()
-            step += 1
-            seen = min(seen + recipe.batch_size, recipe.samples)
-            for average in averages:
-                average.update(module, step)
-            clock = time.monotonic()
-            rate = (seen - first) / max(clock - begun, 1e-9)
-            if on_progress is not None:
-                on_progress(Progress(seen, recipe.samples, value, rate, figures))
-            if clock - last_log > _LOG_SECONDS or seen == recipe.samples:
-                last_log = clock
-                line = {"samples": seen, "step": step, "loss": value, "rate": optimiser.param_groups[0]["lr"]}
-                log.write(json.dumps(line | {"samples_per_second": round(rate, 2)} | figures) + "\n")
-                log.flush()
-            if should_stop is not None and should_stop():
-                save()
-                raise Cancelled(
-                    f"stopped after {seen} of {recipe.samples} samples, saved in {run}",
-                    remedy="Run the same command with --resume to go on.",
-                )
-            if clock - last_save > recipe.checkpoint_minutes * 60:
-                save()
-                last_save = clock
-            if minutes is not None and clock - started > minutes * 60:
-                break
-        save()
-        module.eval()
-        with averaged(objective, averages), torch.no_grad():
-            report = objective.validate()
-            model = publish_model(objective, run)
-        log.write(json.dumps({"samples": seen, "step": step, "validation": report}) + "\n")
-    return Outcome(seen, seen >= recipe.samples, model, report)
+        if self.team.size > 1:
+            loss = loss * self.team.share(self.seen, count)[2]
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        total = self.team.sum_gradients(self.parameters, loss)
+        torch.nn.utils.clip_grad_norm_(self.parameters, options.clip_norm, foreach=True)
+        self.optimiser.step()
+        self.steps += 1
+        if self.team.rank == 0:
+            self.watch.note(self.steps, self.seen, self.seen + count - 1, total)
+        self.seen += count
+        for average in self.averages:
+            average.update(objective.module, self.steps)
+        return figures
+
+    def wish(self, hooks: _Hooks) -> int:
+        """What this process wants to happen after a step."""
+        if hooks.should_stop is not None and hooks.should_stop():
+            return _STOP
+        if self.team.rank == 0:
+            clock, minutes = time.monotonic(), self.settings.minutes
+            if minutes is not None and clock - self.settings.started > minutes * 60:
+                return _END
+            if clock - self.last_save > self.recipe.checkpoint_minutes * 60:
+                return _SAVE
+        return _GO_ON
+
+    def look(self, figures: Figures, hooks: _Hooks, log: TextIO) -> None:
+        """Read the losses, fit the length, tell how it goes."""
+        loss = self.watch.look()
+        clock = self.last_look = time.monotonic()
+        self.samples = self.length.samples(self.seen, clock - self.begun)
+        speed = (self.seen - self.first) / max(clock - self.begun, 1e-9)
+        due = clock - self.last_log > _LOG_SECONDS or self.seen >= self.samples
+        if hooks.on_progress is None and not due:
+            return
+        numbers = {name: float(value) for name, value in figures.items()}
+        if hooks.on_progress is not None:
+            hooks.on_progress(Progress(self.seen, self.samples, loss, speed, numbers))
+        if due:
+            self.last_log = clock
+            line = {"samples": self.seen, "step": self.steps, "loss": loss}
+            line |= {"rate": self.optimiser.param_groups[0]["lr"], "samples_per_second": round(speed, 2)}
+            log.write(json.dumps(line | numbers) + "\n")
+            log.flush()
+
+    def save(self) -> None:
+        """Write a checkpoint, unless a loss that nobody has looked at is no number."""
+        self.watch.look()
+        record = {
+            "samples_seen": self.seen,
+            "step": self.steps,
+            "fitted_samples": self.length.fitted,
+            "seconds": self.length.seconds + time.monotonic() - self.begun,
+            "torch": torch.__version__,
+        }
+        module = self.objective.module
+        save_checkpoint(self.run / "checkpoints", module, self.optimiser, self.averages, record)
+        self.last_save = time.monotonic()
+
+    def conclude(self, log: TextIO) -> Outcome:
+        """Save, and where wished validate the averaged weights and publish them."""
+        self.save()
+        finished, objective = self.seen >= self.samples, self.objective
+        if not finished and not self.settings.publish:
+            return Outcome(self.seen, finished, None, {})
+        objective.module.eval()
+        with averaged(objective, self.averages), torch.no_grad():
+            with precise(self.device, self.recipe.precision):
+                report = objective.validate()
+            move(objective, torch.device("cpu"))
+            model = publish_model(objective, self.run)
+        log.write(json.dumps({"samples": self.seen, "step": self.steps, "validation": report}) + "\n")
+        return Outcome(self.seen, finished, model, report)
+
+
+def _train(
+    team: Team,
+    build: Build,
+    recipe: Recipe,
+    run: Path,
+    checkpoint: Path | None,
+    settings: _Settings,
+    hooks: _Hooks,
+) -> Outcome:
+    training = _Training(team, build, recipe, run, checkpoint, settings)
+    first = team.rank == 0
+    patient = training.device.type == "cuda"
+    training.objective.module.train()
+    path = run / "log.jsonl" if first else Path(os.devnull)
+    with path.open("a", encoding="utf-8") as log:
+        with _batches(training) as batches:
+            while training.seen < training.samples and (batch := next(batches, None)) is not None:
+                figures = training.step(batch)
+                wish = training.wish(hooks)
+                over = training.seen >= training.samples
+                late = time.monotonic() - training.last_look > _LOOK_SECONDS
+                if first and (not patient or late or over or wish != _GO_ON):
+                    training.look(figures, hooks, log)
+                wish, training.samples = team.greatest(wish, training.samples if first else 0)
+                if first and wish in (_SAVE, _STOP):
+                    training.save()
+                if wish == _STOP:
+                    raise Cancelled(
+                        f"stopped after {training.seen} of {training.samples} samples, saved in {run}",
+                        remedy="Run the same command with --resume to go on.",
+                    )
+                if wish == _END:
+                    break
+        return team.by_first(lambda: training.conclude(log))

@@ -22,12 +22,16 @@ from pictor.backends.export import export_folder
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PipelineFacts:
-    """What pictor.json says besides the sampling defaults."""
+    """What pictor.json says of the model."""
 
     size: int
     """Side of the pictures that the model was trained on, in pixels."""
     corpus: str
     """Identity of the training corpus and its hold-out rule."""
+    num_steps: int = 20
+    """What a user who does not say gets; these three defaults suit a model that is not distilled."""
+    guidance_scale: float = 3.0
+    solver: str = "dpmpp_2m"
 
 
 def write_pipeline(
@@ -59,9 +63,9 @@ def write_pipeline(
     )
     pipeline.save_pretrained(folder, safe_serialization=True)
     defaults = {
-        "num_steps": 20,
-        "guidance_scale": 3.0,
-        "solver": "dpmpp_2m",
+        "num_steps": facts.num_steps,
+        "guidance_scale": facts.guidance_scale,
+        "solver": facts.solver,
         "spacing": "uniform",
         "size": [facts.size, facts.size],
     }

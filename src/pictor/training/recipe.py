@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -39,11 +39,17 @@ class Recipe(Strict):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     seed: int = Field(0, ge=0)
     samples: int = Field(gt=0)
-    """Length of the run; the schedule is laid over it."""
+    """Length of the run, or its upper bound where `fit_minutes` is given; the schedule is laid over it."""
+    fit_minutes: float | None = Field(None, gt=0)
+    """Make the run as long as fits this training time, by the speed that its first half minute shows."""
     batch_size: int = Field(64, gt=0)
     optimiser: Optimiser = Optimiser()
     ema_widths: tuple[float, ...] = (0.10, 0.05)
     """Relative widths of the weight averages; the first is exported."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Numbers that the networks compute in; weights, averages and the optimiser stay in float32."""
+    compile: bool = False
+    """Speed up the networks by torch.compile, which takes a minute or two before the first step."""
     checkpoint_minutes: float = Field(5.0, gt=0)
     objective: dict[str, Any]
     """`kind` names the objective; the other keys are its own and validated by it."""

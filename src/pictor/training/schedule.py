@@ -1,6 +1,11 @@
-"""The learning rate as a function of samples seen."""
+"""How long a run is, and the learning rate as a function of samples seen."""
 
 from __future__ import annotations
+
+from pictor.training.recipe import Recipe
+
+_WINDOW = 30.0
+"""Seconds over which speed is measured, the first third of them to settle."""
 
 
 def rate_factor(samples_seen: int, samples: int, warm_up: float, cool_down: float) -> float:
@@ -16,3 +21,49 @@ def rate_factor(samples_seen: int, samples: int, warm_up: float, cool_down: floa
     rise = min(1.0, (progress + 1e-4) / warm_up) if warm_up > 0 else 1.0
     fall = min(1.0, (1.0 - progress) / cool_down) if cool_down > 0 else 1.0
     return max(0.0, min(rise, fall))
+
+
+class Length:
+    """How many samples a run has: the recipe's, or as many as fit its minutes.
+
+    Until speed is measured the run is taken to be as far as the clock says, so that the schedule has no jump
+    when the number is fixed.
+
+    Args:
+        recipe: names the samples and, if so, the minutes.
+        fitted: the number that an earlier call of this run fixed, None if none did.
+        seconds: training time of the earlier calls.
+    """
+
+    def __init__(self, recipe: Recipe, fitted: int | None, seconds: float) -> None:
+        self.recipe, self.fitted, self.seconds = recipe, fitted, seconds
+        self._minutes = recipe.fit_minutes
+        self._window = min(_WINDOW, 6.0 * self._minutes) if self._minutes else 0.0
+        self._mark: tuple[int, float] | None = None
+
+    def samples(self, seen: int, elapsed: float) -> int:
+        """The run's samples, by what is known after `elapsed` seconds of this call.
+
+        Args:
+            seen: samples so far; what they came from is done.
+            elapsed: seconds of training in this call.
+
+        Returns:
+            At most the recipe's samples, and a whole number of batches unless it is those.
+        """
+        if self._minutes is None:
+            return self.recipe.samples
+        if self.fitted is not None:
+            return self.fitted
+        total, spent = 60.0 * self._minutes, self.seconds + elapsed
+        if self._mark is not None and elapsed >= self._window and seen > self._mark[0]:
+            speed = (seen - self._mark[0]) / (elapsed - self._mark[1])
+            self.fitted = self._whole(seen + speed * max(0.0, total - spent))
+            return self.fitted
+        if self._mark is None and elapsed >= self._window / 3:
+            self._mark = seen, elapsed
+        return self._whole(seen * total / spent) if seen and spent > 0 else self.recipe.samples
+
+    def _whole(self, samples: float) -> int:
+        batch = self.recipe.batch_size
+        return min(self.recipe.samples, max(1, round(samples / batch)) * batch)

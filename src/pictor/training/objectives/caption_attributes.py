@@ -1,4 +1,4 @@
-"""Text encoder: every caption tells which object, colour and place it names.
+"""Text encoder: every caption tells what it names: objects, colours, count, place, style, relation.
 
 A picture tower needs long to tell objects apart, and until it does, contrast leaves the words for objects
 close together. The corpus knows what each caption names, so that the words can be spread apart from that
@@ -16,21 +16,32 @@ import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import nn
-from transformers import CLIPTextModel
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from pictor.data.picturebook import Caption, Picturebook
-from pictor.data.picturebook.vocabulary import COLOURS, PLACES, THINGS
-from pictor.training.objectives import Batch
+from pictor.data.picturebook import Caption, Mix, Picturebook
+from pictor.data.picturebook.surroundings import PLACES, RELATIONS, STYLES
+from pictor.data.picturebook.vocabulary import COLOURS, THINGS
+from pictor.training.captioned_latents import MixTable
+from pictor.training.objectives import Batch, Figures, beside
 from pictor.training.parts import open_text_encoder
 from pictor.training.recipe import Strict, validated
-from pictor.training.tokenizer import tokenize
+from pictor.training.tokenizer import tokenize, train_tokenizer
 
 _VALIDATION = 1024
+_TOKENIZER_CAPTIONS = 40_000
 
-_CLASSES: dict[str, list[str | None]] = {
-    "thing": [thing.name for thing in THINGS],
-    "colour": [None, *(colour.name for colour in COLOURS)],
+_THINGS: list[str | None] = [thing.name for thing in THINGS]
+_COLOURS: list[str | None] = [None, *(colour.name for colour in COLOURS)]
+_CLASSES: dict[str, list[Any]] = {
+    "thing": _THINGS,
+    "colour": _COLOURS,
+    "count": [1, 2, 3, 4],
     "place": [None, *(place.name for place in PLACES)],
+    "night": [None, False, True],
+    "style": [None, *(style.name for style in STYLES if style.name != "plain")],
+    "relation": [None, *(relation.name for relation in RELATIONS)],
+    "other_thing": [None, *_THINGS],
+    "other_colour": _COLOURS,
 }
 """None: the caption leaves it unsaid."""
 
@@ -38,11 +49,36 @@ _CLASSES: dict[str, list[str | None]] = {
 class Config(Strict):
     """Keys of the recipe's [objective] table."""
 
-    text_encoder: Path
-    """Folder that holds text_encoder/ and tokenizer/, to start from."""
+    text_encoder: Path | None = None
+    """Folder that holds text_encoder/ and tokenizer/ to start from; without it both are made here."""
+    length: int = Field(32, ge=8, le=77)
+    """Tokens of a prompt, start and end included; with a text_encoder, its own."""
+    width: int = Field(192, ge=32, le=1024, multiple_of=32)
+    layers: int = Field(4, ge=1, le=24)
     anchor: float = Field(0.5, ge=0)
-    """Weight of the squared distance from where the text encoder started."""
+    """Weight of the squared distance from where a given text encoder started."""
+    mix: MixTable = Mix()
     font: Path | None = None
+
+
+def _fresh(config: Config, book: Picturebook) -> tuple[CLIPTextModel, CLIPTokenizer]:
+    """A tokenizer learnt from the corpus's captions, and an untrained text encoder for it."""
+    numbers = range(1_000_000_000, 1_000_000_000 + _TOKENIZER_CAPTIONS)
+    captions = (book.caption(book.scene(i), book.rng(i, 21)).text for i in numbers)
+    tokenizer = train_tokenizer(captions, length=config.length)
+    text = CLIPTextConfig(
+        hidden_size=config.width,
+        intermediate_size=4 * config.width,
+        num_attention_heads=config.width // 32,
+        num_hidden_layers=config.layers,
+        projection_dim=config.width,
+        vocab_size=len(tokenizer),
+        max_position_embeddings=config.length,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return CLIPTextModel(text), tokenizer
 
 
 class TextToAttributes(nn.Module):
@@ -71,10 +107,15 @@ class CaptionAttributesObjective:
 
     def __init__(self, config: Config, seed: int) -> None:
         self.config = config
-        self.book = Picturebook(64, seed, config.font)  # captions do not depend on the size
-        text_encoder, self.tokenizer = open_text_encoder(config.text_encoder)
+        # Captions do not depend on the size.
+        self.book = Picturebook(64, seed, config.font, config.mix)
+        self.start: CLIPTextModel | None = None
+        if config.text_encoder is None:
+            text_encoder, self.tokenizer = _fresh(config, self.book)
+        else:
+            text_encoder, self.tokenizer = open_text_encoder(config.text_encoder)
+            self.start = copy.deepcopy(text_encoder).eval().requires_grad_(False)
         self.module = TextToAttributes(text_encoder)
-        self.start = copy.deepcopy(text_encoder).eval().requires_grad_(False)
 
     def rate(self, name: str) -> float:
         # The readers start from nothing and must not make the encoder wait for them.
@@ -91,18 +132,21 @@ class CaptionAttributesObjective:
         }
         return {"ids": tokenize(self.tokenizer, [caption.text for caption in captions])} | labels
 
-    def loss(self, batch: Batch) -> tuple[torch.Tensor, dict[str, float]]:
+    def loss(self, batch: Batch) -> tuple[torch.Tensor, Figures]:
         hidden, logits = self.module(batch["ids"])
-        with torch.no_grad():
-            before = self.start(input_ids=batch["ids"]).last_hidden_state
-        named = [F.cross_entropy(one, batch[name]) for name, pair in logits.items() for one in pair]
-        loss = torch.stack(named).sum() + self.config.anchor * F.mse_loss(hidden, before)
+        named = [F.cross_entropy(one.float(), batch[name]) for name, pair in logits.items() for one in pair]
+        loss = torch.stack(named).sum()
+        if self.start is not None:
+            with torch.no_grad():
+                before = self.start(input_ids=batch["ids"]).last_hidden_state
+            loss = loss + self.config.anchor * F.mse_loss(hidden, before)
         right = (logits["thing"][1].argmax(1) == batch["thing"]).float().mean()
-        return loss, {"thing_accuracy": float(right)}
+        other = (logits["other_thing"][1].argmax(1) == batch["other_thing"]).float().mean()
+        return loss, {"thing_accuracy": right, "other_thing_accuracy": other}
 
     def validate(self) -> dict[str, float]:
         """Share of captions of held-out compositions whose attribute is read right from the mean."""
-        batch = self.batch(0, _VALIDATION, held_out=True)
+        batch = beside(self.batch(0, _VALIDATION, held_out=True), self.module)
         _, logits = self.module(batch["ids"])
         return {
             f"held_out_{name}": float((pair[1].argmax(1) == batch[name]).float().mean())

@@ -7,6 +7,7 @@ near t = 1. The text encoder goes on learning at its own, lower rate.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +21,20 @@ from transformers import CLIPTextModel
 
 from pictor.core.errors import InputError
 from pictor.core.predictions import Mixture, target
-from pictor.data.picturebook import Picturebook, corpus_identity
-from pictor.training.objectives import Batch
-from pictor.training.parts import encode, open_autoencoder, open_text_encoder, open_unet
+from pictor.data.picturebook import Picturebook
+from pictor.training.attention import ready_to_train
+from pictor.training.captioned_latents import CaptionedPictures, CorpusKeys, PictureEncoder, latent_shape
+from pictor.training.drawing import Draw
+from pictor.training.objectives import Batch, Figures, beside
+from pictor.training.parts import open_autoencoder, open_text_encoder, open_unet
 from pictor.training.pipeline_folder import PipelineFacts, write_pipeline
-from pictor.training.recipe import Strict, validated
-from pictor.training.tokenizer import tokenize
+from pictor.training.recipe import validated
 
 _VALIDATION = 128
 _VALIDATION_TIMES = (0.1, 0.3, 0.5, 0.7, 0.9)
 
 
-class Config(Strict):
+class Config(CorpusKeys):
     """Keys of the recipe's [objective] table."""
 
     autoencoder: Path
@@ -43,20 +46,35 @@ class Config(Strict):
     size: int = Field(64, ge=16, le=512, multiple_of=8)
     """Side of the pictures in pixels."""
     channels: tuple[int, ...] = (96, 160)
-    """Channels of the UNet's levels; each has cross-attention."""
+    """Channels of the UNet's levels, fine to coarse."""
+    attention: int | None = Field(None, ge=1)
+    """How many levels, from the coarsest, attend to words and to each other's places; None for all."""
     layers: int = Field(1, ge=1, le=4)
     """Residual blocks a level."""
     head_width: int = Field(32, ge=8)
     """Channels of an attention head; divides every level's channels."""
+    time_width: int | None = Field(None, ge=32)
+    """Numbers of the embedding of time and words that scales and shifts every block; None for 4 times the
+    finest level's channels."""
     uniform_share: float = Field(0.15, ge=0, le=1)
     """Share of times drawn uniformly; the rest is logit-normal with unit width."""
     logit_mean: float = Field(0.0, ge=-3, le=3)
     """Middle of the logit-normal times; above 0 the noisy half, where objects are decided, is seen more."""
-    empty_captions: float = Field(0.1, ge=0, le=1)
-    """Share of captions emptied, which classifier-free guidance needs."""
     text_rate: float = Field(0.3, ge=0)
     """Factor on the text encoder's learning rate; 0 freezes it."""
-    font: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LogitNormalTime:
+    """Times mostly from a logit-normal law, some uniform."""
+
+    uniform_share: float
+    logit_mean: float
+
+    def __call__(self, rng: np.random.Generator) -> float:
+        if rng.random() < self.uniform_share:
+            return float(rng.random())
+        return float(1 / (1 + np.exp(-self.logit_mean - rng.standard_normal())))
 
 
 class TextToLatents(nn.Module):
@@ -71,7 +89,7 @@ class TextToLatents(nn.Module):
         """Predicted eps - x0 at times t in [0, 1]."""
         words_BTD = self.text_encoder(input_ids=ids_BT).last_hidden_state
         out: torch.Tensor = self.unet(x_BCHW, 1000.0 * t_B, words_BTD).sample
-        return out
+        return out.float()
 
 
 class RectifiedFlowObjective:
@@ -79,30 +97,42 @@ class RectifiedFlowObjective:
 
     def __init__(self, config: Config, seed: int) -> None:
         self.config = config
-        self.book = Picturebook(config.size, seed, config.font)
-        self.autoencoder = open_autoencoder(config.autoencoder)
-        text_encoder, self.tokenizer = open_text_encoder(config.text_encoder)
+        self.encoder = PictureEncoder(open_autoencoder(config.autoencoder))
+        text_encoder, tokenizer = open_text_encoder(config.text_encoder)
+        # Plain attention, for the reason that `TrainingAttention` gives.
+        text_encoder.set_attn_implementation("eager")
         text_encoder.requires_grad_(config.text_rate > 0)
-        self.latent_channels = int(self.autoencoder.config.latent_channels)
-        self.side = config.size // 8
-        unet = self._unet(int(text_encoder.config.hidden_size))
+        self.source = CaptionedPictures(
+            book=Picturebook(config.size, seed, config.font, config.mix),
+            tokenizer=tokenizer,
+            shape=latent_shape(self.encoder.autoencoder, config.size),
+            empty_captions=config.empty_captions,
+            draw_time=LogitNormalTime(config.uniform_share, config.logit_mean),
+        )
+        unet = ready_to_train(self._unet(int(text_encoder.config.hidden_size)))
         self.module = TextToLatents(unet, text_encoder)
 
     def _unet(self, words: int) -> UNet2DConditionModel:
         """A fresh network, or the one to go on from if it is of the same shape."""
         config, depth = self.config, len(self.config.channels)
+        plain = depth - min(config.attention or depth, depth)
         fresh = UNet2DConditionModel(
-            sample_size=self.side,
-            in_channels=self.latent_channels,
-            out_channels=self.latent_channels,
+            sample_size=self.source.shape[1],
+            in_channels=self.source.shape[0],
+            out_channels=self.source.shape[0],
             block_out_channels=config.channels,
             layers_per_block=config.layers,
-            down_block_types=("CrossAttnDownBlock2D",) * depth,
-            up_block_types=("CrossAttnUpBlock2D",) * depth,
+            down_block_types=("DownBlock2D",) * plain + ("CrossAttnDownBlock2D",) * (depth - plain),
+            up_block_types=("CrossAttnUpBlock2D",) * (depth - plain) + ("UpBlock2D",) * plain,
             cross_attention_dim=words,
             # The class's name for the number of heads.
             attention_head_dim=tuple(width // config.head_width for width in config.channels),
             norm_num_groups=16,
+            # The words, pooled, join the time: what is said of the whole picture need not wait for attention.
+            addition_embed_type="text",
+            addition_embed_type_num_heads=words // config.head_width,
+            resnet_time_scale_shift="scale_shift",
+            time_embedding_dim=config.time_width,
         )
         if config.start is None:
             return fresh
@@ -121,53 +151,38 @@ class RectifiedFlowObjective:
     def rate(self, name: str) -> float:
         return self.config.text_rate if name.startswith("text_encoder.") else 1.0
 
-    def _times(self, rng: np.random.Generator) -> float:
-        if rng.random() < self.config.uniform_share:
-            return float(rng.random())
-        return float(1 / (1 + np.exp(-self.config.logit_mean - rng.standard_normal())))
+    def drawer(self) -> Draw:
+        return self.source
 
     def batch(self, first: int, count: int, held_out: bool = False) -> Batch:
-        pictures, texts, times, noises = [], [], [], []
-        for number in range(first, first + count):
-            scene = self.book.scene(number, held_out=held_out)
-            rng = self.book.rng(number, 31)
-            pictures.append(self.book.draw(scene, number))
-            text = self.book.caption(scene, rng).text
-            texts.append("" if rng.random() < self.config.empty_captions else text)
-            times.append(self._times(rng))
-            noises.append(rng.standard_normal((self.latent_channels, self.side, self.side), np.float32))
-        return {
-            "image": torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float().div_(127.5).sub_(1),
-            "ids": tokenize(self.tokenizer, texts),
-            "t": torch.tensor(times, dtype=torch.float32),
-            "eps": torch.from_numpy(np.stack(noises)),
-        }
+        return self.source.batch(first, count, held_out)
 
     def _squared_error(self, batch: Batch) -> torch.Tensor:
         """Mean squared error of each sample, [B]."""
-        x0, eps, t = encode(self.autoencoder, batch["image"]), batch["eps"], batch["t"]
+        x0, eps, t = self.encoder(batch["image"]), batch["eps"], batch["t"]
         level = Mixture(1 - t[:, None, None, None], t[:, None, None, None])
         out = self.module(level.alpha * x0 + level.sigma * eps, t, batch["ids"])
         return F.mse_loss(out, target("flow", x0, eps, level), reduction="none").mean((1, 2, 3))
 
-    def loss(self, batch: Batch) -> tuple[torch.Tensor, dict[str, float]]:
-        error = self._squared_error(batch)
-        return error.mean(), {}
+    def loss(self, batch: Batch) -> tuple[torch.Tensor, Figures]:
+        return self._squared_error(batch).mean(), {}
 
     def validate(self) -> dict[str, float]:
         """Error on held-out compositions at fixed times with fixed noise."""
-        batch = self.batch(0, _VALIDATION, held_out=True)
+        batch = beside(self.batch(0, _VALIDATION, held_out=True), self.module)
         figures = {}
         for time in _VALIDATION_TIMES:
-            batch["t"] = torch.full((_VALIDATION,), time)
+            batch["t"] = torch.full_like(batch["t"], time)
             figures[f"held_out_mse_t{time}"] = float(self._squared_error(batch).mean())
         return figures
 
     def save(self, folder: Path) -> None:
-        facts = PipelineFacts(size=self.config.size, corpus=corpus_identity(self.config.size, self.book.seed))
+        facts = PipelineFacts(size=self.config.size, corpus=self.source.book.identity)
         # The decoder may have been trained further since this run began; its encoder is the one learnt with.
         decoder = open_autoencoder(self.config.autoencoder)
-        write_pipeline(folder, self.module.unet, decoder, self.module.text_encoder, self.tokenizer, facts)
+        write_pipeline(
+            folder, self.module.unet, decoder, self.module.text_encoder, self.source.tokenizer, facts
+        )
 
 
 def build(table: dict[str, Any], seed: int) -> RectifiedFlowObjective:
