@@ -5,41 +5,39 @@ Usage: python docs/make_pictures.py   (writes docs/images/)
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
 import pictor
-from pictor.data.picturebook import is_held_out
-from pictor.data.picturebook.captions import noun_phrase
-from pictor.data.picturebook.vocabulary import COLOURS, PLACES, THINGS
+from pictor.data.picturebook import Mix, Picturebook, is_held_out
 
 OUT = Path(__file__).parent / "images"
-ROW = (
+RECIPE = Path(__file__).parents[1] / "recipes" / "picturebook-cpu" / "denoiser.toml"
+GALLERY = (
     "a red apple",
     "a green banana",
     "a watermelon",
-    "a blue cat on grass",
+    "two blue cats on grass at night",
+    "an astronaut on mars, pixel art",
     "一只蓝色的猫",
+    "a robot left of a tree in the snow",
     "a yellow car in the desert",
-    "a purple octopus at sea",
-    "a robot in the snow",
 )
 
 
 def sheet_prompts() -> list[tuple[str, bool]]:
-    """48 prompts by rule, every fourth in Chinese, and whether each composition was held out of training."""
+    """48 prompts of one object by rule, every second held out of training, half of them in Chinese."""
+    things = tuple(tomllib.loads(RECIPE.read_text("utf-8"))["objective"]["mix"].get("things", ()))
+    book = Picturebook(
+        64, seed=48, mix=Mix(counted=0, related=0, styled=0, small=0, natural=0, things=things)
+    )
     prompts = []
     for n in range(48):
-        thing, colour = THINGS[n * 37 % len(THINGS)], COLOURS[n % len(COLOURS)]
-        place = PLACES[n % len(PLACES)]
-        if (colour.name, place.name) in {("white", "white"), ("white", "snow"), ("black", "night")}:
-            place = PLACES[3]
-        if n % 4 == 3:
-            words = f"{place.zh_phrases[0]}一{thing.measure}{colour.zh}的{thing.zh}"
-        else:
-            words = f"{noun_phrase(thing.name, colour.name)} {place.phrases[0]}"
-        prompts.append((words, is_held_out(thing.name, colour.name)))
+        scene = book.scene(n, held_out=n % 2 == 1)
+        words = book.caption(scene, book.rng(n, 1), language="en" if n % 4 < 2 else "zh", full=True)
+        prompts.append((words.text, is_held_out(scene)))
     return prompts
 
 
@@ -62,17 +60,18 @@ def tile(
 def main() -> None:
     OUT.mkdir(exist_ok=True)
     studio = pictor.load()
-    row = [studio.generate(prompt, seed=0)[0].image for prompt in ROW]
-    tile(row, len(row), 2).save(OUT / "row.png", optimize=True)
+    row = [studio.generate(prompt, seed=0)[0].image for prompt in GALLERY]
+    tile(row, len(row), 1).save(OUT / "row.png", optimize=True)
     prompts = sheet_prompts()
     pictures = [studio.generate(prompt, seed=n)[0].image for n, (prompt, _) in enumerate(prompts)]
     labels = [f"{n + 1}{'*' if held else ''}" for n, (_, held) in enumerate(prompts)]
-    tile(pictures, 12, 2, labels).save(OUT / "sheet.png", optimize=True)
+    tile(pictures, 12, 1, labels).save(OUT / "sheet.png", optimize=True)
     lines = [f"{n + 1}. {prompt}{' (held out)' if held else ''}" for n, (prompt, held) in enumerate(prompts)]
     (OUT / "sheet.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     frames = studio.generate("a red apple", seed=0, frames=True)[0].frames
-    chosen = [frames[i * (len(frames) - 1) // 9] for i in range(10)]
-    tile(chosen, len(chosen), 2).save(OUT / "steps.png", optimize=True)
+    count = min(10, len(frames))
+    chosen = [frames[i * (len(frames) - 1) // (count - 1)] for i in range(count)]
+    tile(chosen, len(chosen), 1).save(OUT / "steps.png", optimize=True)
 
 
 if __name__ == "__main__":
