@@ -280,3 +280,25 @@ def test_a_missing_font_is_one_clear_error(tmp_path: Path) -> None:
 def test_a_mix_that_is_none_is_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(InputError, match=r"mix\."):
         Mix(**wrong)
+
+
+def test_a_book_can_be_of_a_few_things(tmp_path: Path) -> None:
+    if not FONT:
+        pytest.skip("no emoji font to draw the corpus from")
+    names = ("cat", "apple", "bread", "zebra")
+    book = Picturebook(32, mix=Mix(counted=0.4, related=0.4, things=names))
+    scenes = [book.scene(i) for i in range(400)]
+    assert {item.thing for scene in scenes for item in scene.items} == set(names)
+    assert not any(scene.count > 1 and scene.subject.thing == "bread" for scene in scenes)
+    for i, scene in enumerate(scenes):
+        other = book.confused(scene, book.rng(i, 5))
+        assert {item.thing for item in other.items} <= set(names)
+    uncounted = Picturebook(32, mix=Mix(counted=1, related=0, things=("bread", "corn", "garlic")))
+    assert all(uncounted.scene(i).count == 1 for i in range(50))
+    assert book.identity != Picturebook(32, mix=Mix(counted=0.4, related=0.4)).identity
+
+
+@pytest.mark.parametrize("things", [("cat", "dog"), ("cat", "dog", "gryphon")])
+def test_things_that_the_book_lacks_are_refused(things: tuple[str, ...]) -> None:
+    with pytest.raises(InputError, match=r"mix\.things"):
+        Mix(things=things)
