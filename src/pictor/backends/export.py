@@ -87,13 +87,13 @@ def export_part(folder: Path, name: str) -> Path:
             )
     network = load_network(folder, name)
     try:
-        with _quiet():
+        with quiet():
             graph = _trace(network, name)
     except Exception as error:  # the exporter raises whatever it meets
         raise ModelError(f"cannot trace the network in {place}: {first_line(error)}") from error
-    _link(graph, weights, entries)
+    link(graph, weights, entries)
     path = place / part.graph
-    _write(graph, path)
+    write_graph(graph, path)
     check_graph(path)
     return path
 
@@ -170,7 +170,7 @@ def _examples(network: Any, name: str) -> tuple[dict[str, "torch.Tensor"], dict[
     return tensors, dynamic
 
 
-def _link(graph: "Graph", weights: Path, entries: Mapping[str, Entry]) -> None:
+def link(graph: "Graph", weights: Path, entries: Mapping[str, Entry]) -> None:
     """Give the parameters their bytes in the safetensors file, each checked against the network's own."""
     import onnx_ir as ir
 
@@ -231,7 +231,7 @@ def _read(entry: Entry, data: Array) -> Array:
     return raw.view(NUMPY_TYPES[entry.dtype]).reshape(entry.shape)
 
 
-def _write(graph: "Graph", path: Path) -> None:
+def write_graph(graph: "Graph", path: Path) -> None:
     import onnx_ir as ir
 
     proto = ir.to_proto(graph.model)
@@ -254,7 +254,7 @@ def _write(graph: "Graph", path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without the exporter's remarks, which are on its own means and on libraries that are not needed."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level

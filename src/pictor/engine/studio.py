@@ -25,6 +25,11 @@ OnProgress = Callable[[Progress], None]
 ShouldStop = Callable[[], bool]
 
 
+def model_folder(model: str | os.PathLike[str] | None) -> Path:
+    """Where a model lies; None is the embedded one."""
+    return Path(pictor.__file__).parent / "embedded" if model is None else Path(model)
+
+
 def load(model: str | os.PathLike[str] | None = None, *, backend: str = "auto") -> Studio:
     """Open a model.
 
@@ -36,8 +41,7 @@ def load(model: str | os.PathLike[str] | None = None, *, backend: str = "auto") 
         ModelError: the folder is missing, damaged or not supported.
         MissingExtraError: the folder needs torch, which is not installed.
     """
-    folder = Path(pictor.__file__).parent / "embedded" if model is None else Path(model)
-    return Studio(open_bundle(folder, backend))
+    return Studio(open_bundle(model_folder(model), backend))
 
 
 class Studio:

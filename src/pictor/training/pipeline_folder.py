@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -18,6 +18,7 @@ from diffusers import (
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from pictor.backends.export import export_folder
+from pictor.data.picturebook import Picturebook
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,8 +27,8 @@ class PipelineFacts:
 
     size: int
     """Side of the pictures that the model was trained on, in pixels."""
-    corpus: str
-    """Identity of the training corpus and its hold-out rule."""
+    book: Picturebook
+    """The training corpus."""
     num_steps: int = 20
     """What a user who does not say gets; these three defaults suit a model that is not distilled."""
     guidance_scale: float = 3.0
@@ -73,7 +74,8 @@ def write_pipeline(
         "name": "picturebook",
         "defaults": defaults,
         "sizes": {"min": facts.size // 2, "max": facts.size * 2},
-        "corpus": facts.corpus,
+        "corpus": facts.book.identity,
+        "picturebook": {"seed": facts.book.seed, "mix": asdict(facts.book.mix)},
     }
     (folder / "pictor.json").write_text(json.dumps(sheet, indent=1) + "\n", encoding="utf-8")
     export_folder(folder)

@@ -315,7 +315,7 @@ class DistillationObjective:
     def save(self, folder: Path) -> None:
         facts = PipelineFacts(
             size=self.size,
-            corpus=self.source.book.identity,
+            book=self.source.book,
             num_steps=self.config.student_steps,
             guidance_scale=1.0,
             solver="euler",

@@ -177,7 +177,7 @@ class RectifiedFlowObjective:
         return figures
 
     def save(self, folder: Path) -> None:
-        facts = PipelineFacts(size=self.config.size, corpus=self.source.book.identity)
+        facts = PipelineFacts(size=self.config.size, book=self.source.book)
         # The decoder may have been trained further since this run began; its encoder is the one learnt with.
         decoder = open_autoencoder(self.config.autoencoder)
         write_pipeline(

@@ -1,0 +1,113 @@
+"""`pictor evaluate`: how well a model does what it is asked."""
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pictor.core.errors import InputError
+
+app = typer.Typer(rich_markup_mode=None)
+
+_REPORT, _PAGE = "report.json", "report.html"
+
+
+@app.command()
+def evaluate(
+    model: Annotated[
+        str | None, typer.Argument(metavar="MODEL", help="A diffusers folder; else the embedded model.")
+    ] = None,
+    count: Annotated[
+        int, typer.Option(help="Prompts of each kind, seen and held out, in each of two languages.")
+    ] = 16,
+    kinds: Annotated[
+        str | None, typer.Option(metavar="LIST", help="Among single,counted,related,styled; else all.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Steps from noise to picture.")] = None,
+    guidance: Annotated[float | None, typer.Option(help="How closely to follow the prompt.")] = None,
+    solver: Annotated[str | None, typer.Option(metavar="NAME", help="See `pictor solvers`.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the prompts and of the pictures.")] = 0,
+    judge: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="A trained judge; else the one that comes with Pictor.")
+    ] = None,
+    all_things: Annotated[
+        bool, typer.Option("--all-things", help="Ask also for objects that the model's book did not hold.")
+    ] = False,
+    corpus_seed: Annotated[
+        int | None, typer.Option(help="Seed of the picturebook that the model was trained on; else its own.")
+    ] = None,
+    font: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="NotoColorEmoji.ttf; else the system's.")
+    ] = None,
+    backend: Annotated[str, typer.Option(metavar="NAME", help="auto, onnx or torch.")] = "auto",
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help=f"Also write {_REPORT} and {_PAGE} there.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Measure what a model makes of prompts, by a judge that was trained on real renders.
+
+    Seen and held-out compositions, in English and Chinese, beside the judge's own ceiling on real renders,
+    the autoencoder's reconstructions, retrieval of training pictures, and chance. The default makes 304
+    pictures.
+    """
+    from pictor.cli._progress import ProgressLine
+    from pictor.engine.files import check_writable, write_file
+    from pictor.engine.studio import load, model_folder
+    from pictor.evaluation.evaluate import Wish
+    from pictor.evaluation.evaluate import evaluate as measure
+    from pictor.evaluation.judge import Judge, default_judge
+    from pictor.evaluation.page import page
+    from pictor.evaluation.prompts import KINDS, check_wish
+    from pictor.evaluation.report import document, table
+    from pictor.evaluation.training_book import training_book
+
+    chosen = KINDS if kinds is None else tuple(kind.strip() for kind in kinds.split(",") if kind.strip())
+    check_wish(chosen, count)
+    for name, value in (("seed", seed), ("corpus-seed", corpus_seed)):
+        if value is not None and not 0 <= value < 2**32:
+            raise InputError(f"{name} is {value}", expected="an integer from 0 to 4294967295", param=name)
+    if out is not None:
+        check_writable(out)
+        for name in (_REPORT, _PAGE):
+            if (out / name).exists():
+                raise InputError(
+                    f"{out / name} is there already",
+                    expected="a folder without a report",
+                    remedy="Name another folder with --out.",
+                    param="out",
+                )
+    seer = Judge(judge or default_judge())
+    studio = load(model, backend=backend)
+    book = training_book(model_folder(model))
+    if corpus_seed is not None:
+        book = replace(book, seed=corpus_seed)
+    wish = Wish(
+        kinds=chosen,
+        count=count,
+        seed=seed,
+        num_steps=steps,
+        guidance_scale=guidance,
+        solver=solver,
+        trained_on=book,
+        all_things=all_things,
+        font=font,
+    )
+    with ProgressLine() as progress:
+        found = measure(
+            studio, seer, wish, on_progress=progress, say=lambda line: print(f"{line} ...", file=sys.stderr)
+        )
+    report = document(found)
+    if out is not None:
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"cannot make the folder {out} ({error.strerror})", param="out") from None
+        text = json.dumps(report, indent=1, ensure_ascii=False) + "\n"
+        write_file(out / _REPORT, text.encode(), overwrite=True)
+        write_file(out / _PAGE, page(found).encode(), overwrite=True)
+        print(f"wrote {out / _REPORT} and {out / _PAGE}", file=sys.stderr)
+    print(json.dumps(report, indent=2) if as_json else table(found))

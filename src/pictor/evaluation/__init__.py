@@ -1,0 +1,1 @@
+"""How well a model does what it was asked: metrics, the judge, prompts, reports. Needs no torch."""

@@ -1,0 +1,46 @@
+"""Which book a model was trained on, by what its folder says."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pictor.core.errors import InputError
+from pictor.data.picturebook import Mix
+
+SHEET = "pictor.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingBook:
+    """What decides the pictures of a book but for their size."""
+
+    seed: int = 0
+    mix: Mix = field(default_factory=Mix)
+
+
+def training_book(folder: Path) -> TrainingBook:
+    """Read it from a model's pictor.json; a model of elsewhere is measured on the whole picturebook.
+
+    Args:
+        folder: the model's.
+
+    Raises:
+        InputError: the file says something that no book has.
+    """
+    sheet = folder / SHEET
+    table = json.loads(sheet.read_text(encoding="utf-8")) if sheet.is_file() else {}
+    said = table.get("picturebook")
+    if said is None:
+        return TrainingBook()
+    try:
+        mix = dict(said["mix"])
+        return TrainingBook(seed=int(said["seed"]), mix=Mix(**mix | {"things": tuple(mix.get("things", ()))}))
+    except (TypeError, KeyError, ValueError) as error:
+        raise InputError(
+            f"{sheet} describes its picturebook wrongly ({error})",
+            expected='"picturebook": {"seed": ..., "mix": {...}} as training writes it',
+            remedy="Take the folder as it was trained.",
+            param="model",
+        ) from error
