@@ -298,7 +298,16 @@ def test_a_book_can_be_of_a_few_things(tmp_path: Path) -> None:
     assert book.identity != Picturebook(32, mix=Mix(counted=0.4, related=0.4)).identity
 
 
-@pytest.mark.parametrize("things", [("cat", "dog"), ("cat", "dog", "gryphon")])
-def test_things_that_the_book_lacks_are_refused(things: tuple[str, ...]) -> None:
-    with pytest.raises(InputError, match=r"mix\.things"):
-        Mix(things=things)
+def test_a_book_can_be_of_a_few_colours_and_places(book: Picturebook) -> None:
+    colours, places = ("red", "teal", "gray"), ("sea", "room", "mars")
+    narrow = Picturebook(32, mix=Mix.of({"colours": list(colours), "places": list(places), "natural": 0}))
+    scenes = [narrow.scene(i) for i in range(300)]
+    assert {scene.place for scene in scenes} == set(places)
+    assert {item.colour for scene in scenes for item in scene.items} == {*colours, None}
+
+
+@pytest.mark.parametrize("names", [("cat", "dog"), ("cat", "dog", "gryphon")])
+@pytest.mark.parametrize("which", ["things", "colours", "places"])
+def test_names_that_the_book_lacks_are_refused(which: str, names: tuple[str, ...]) -> None:
+    with pytest.raises(InputError, match=rf"mix\.{which}"):
+        Mix(**{which: names})  # type: ignore[arg-type]

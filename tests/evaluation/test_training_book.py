@@ -40,7 +40,11 @@ def test_prompts_and_library_keep_to_the_things() -> None:
         find_font()
     except InputError as error:
         pytest.skip(str(error))
-    prompts = PromptBook(32, things=THINGS).prompts(("single", "related"), 6)
+    prompts = PromptBook(32, within=Mix(things=THINGS, colours=("red", "blue", "gray"))).prompts(
+        ("single", "related"), 6
+    )
     assert {item.thing for prompt in prompts for item in prompt.scene.items} <= set(THINGS)
+    colours = {item.colour for prompt in prompts for item in prompt.scene.items}
+    assert colours <= {"red", "blue", "gray"}
     library = Library(32, 0, 50, mix=Mix(things=THINGS))
     assert {item.thing for scene in library.scenes for item in scene.items} == set(THINGS)

@@ -33,8 +33,8 @@ def evaluate(
     judge: Annotated[
         Path | None, typer.Option(metavar="DIR", help="A trained judge; else the one that comes with Pictor.")
     ] = None,
-    all_things: Annotated[
-        bool, typer.Option("--all-things", help="Ask also for objects that the model's book did not hold.")
+    everything: Annotated[
+        bool, typer.Option("--everything", help="Ask also for what the model's own book did not hold.")
     ] = False,
     corpus_seed: Annotated[
         int | None, typer.Option(help="Seed of the picturebook that the model was trained on; else its own.")
@@ -93,7 +93,7 @@ def evaluate(
         guidance_scale=guidance,
         solver=solver,
         trained_on=book,
-        all_things=all_things,
+        everything=everything,
         font=font,
     )
     with ProgressLine() as progress:

@@ -71,8 +71,8 @@ class Wish:
     solver: str | None = None
     trained_on: TrainingBook = field(default_factory=TrainingBook)
     """For what is asked, for retrieval and for memorisation."""
-    all_things: bool = False
-    """Ask for every object, also for those that the model's book did not hold."""
+    everything: bool = False
+    """Ask also for things, colours and places that the model's book did not hold."""
     font: Path | None = None
 
 
@@ -177,8 +177,8 @@ def evaluate(
     check_wish(wish.kinds, wish.count)
     width, height = studio.traits.defaults.size
     side = min(max(width, height, _MIN_SIDE), _MAX_SIDE)
-    things = () if wish.all_things else wish.trained_on.mix.things
-    book = PromptBook(side, wish.seed, wish.font, things)
+    within = None if wish.everything else wish.trained_on.mix
+    book = PromptBook(side, wish.seed, wish.font, within)
     prompts = book.prompts(wish.kinds, wish.count)
     asked = _chosen(prompts)
     maker = _Maker(studio, wish, len(prompts) + len(asked) * _DIVERSE_PICTURES, on_progress)

@@ -52,18 +52,15 @@ class PromptBook:
         size: side of real renders in pixels.
         seed: another seed gives other prompts.
         font: as in `Picturebook`.
-        things: the only objects asked for; all if empty.
+        within: asks only for the things, colours, places and nights of this mix; None for all.
 
     Raises:
         InputError: there is no font to draw with.
     """
 
-    def __init__(
-        self, size: int, seed: int = 0, font: Path | None = None, things: tuple[str, ...] = ()
-    ) -> None:
+    def __init__(self, size: int, seed: int = 0, font: Path | None = None, within: Mix | None = None) -> None:
         self._books = {
-            kind: Picturebook(size, _BOOK + seed, font, replace(mix, things=things))
-            for kind, mix in _MIXES.items()
+            kind: Picturebook(size, _BOOK + seed, font, _within(mix, within)) for kind, mix in _MIXES.items()
         }
         self.book = self._books["single"]
         """Draws the scenes of all kinds."""
@@ -121,6 +118,13 @@ class PromptBook:
             if scene.subject.colour is not None and kind_of(scene) == kind:
                 scenes.append(scene)
         return scenes
+
+
+def _within(mix: Mix, within: Mix | None) -> Mix:
+    if within is None:
+        return mix
+    night = min(mix.night, within.night)
+    return replace(mix, things=within.things, colours=within.colours, places=within.places, night=night)
 
 
 def kind_of(scene: Scene) -> str:

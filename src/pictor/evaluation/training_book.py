@@ -35,9 +35,8 @@ def training_book(folder: Path) -> TrainingBook:
     if said is None:
         return TrainingBook()
     try:
-        mix = dict(said["mix"])
-        return TrainingBook(seed=int(said["seed"]), mix=Mix(**mix | {"things": tuple(mix.get("things", ()))}))
-    except (TypeError, KeyError, ValueError) as error:
+        return TrainingBook(seed=int(said["seed"]), mix=Mix.of(said["mix"]))
+    except (TypeError, AttributeError, KeyError, ValueError) as error:
         raise InputError(
             f"{sheet} describes its picturebook wrongly ({error})",
             expected='"picturebook": {"seed": ..., "mix": {...}} as training writes it',

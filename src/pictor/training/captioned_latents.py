@@ -41,10 +41,7 @@ def _mix(table: object) -> object:
     known = [field.name for field in fields(Mix)]
     if unknown := sorted(set(table) - set(known)):
         raise ValueError(f"no share is called {', '.join(unknown)}; known are {', '.join(known)}")
-    shares: dict[str, Any] = dict(table)
-    if "things" in shares:
-        shares["things"] = tuple(shares["things"])
-    return Mix(**shares)
+    return Mix.of(table)
 
 
 MixTable = Annotated[Mix, BeforeValidator(_mix)]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,10 +29,18 @@ from pictor.data.picturebook.surroundings import (
     RELATION_BY_NAME,
     RELATIONS,
     STYLES,
+    Place,
 )
-from pictor.data.picturebook.vocabulary import COLOUR_BY_NAME, COLOURS, THING_BY_NAME, THINGS
+from pictor.data.picturebook.vocabulary import COLOUR_BY_NAME, COLOURS, THING_BY_NAME, THINGS, Colour, Thing
+
+_Named = TypeVar("_Named", Thing, Colour, Place)
 
 _SPRITE = 128
+_NAMES = {
+    "things": set(THING_BY_NAME),
+    "colours": {colour.name for colour in COLOURS},
+    "places": {place.name for place in PLACES},
+}
 _VIEWS = 24
 """Variations of each background."""
 _CACHED = 160
@@ -57,18 +67,37 @@ class Mix:
     """Captions in Chinese."""
     things: tuple[str, ...] = ()
     """Natural names of the only objects drawn; all of them if empty."""
+    colours: tuple[str, ...] = ()
+    """The only colours that objects take; all if empty."""
+    places: tuple[str, ...] = ()
+    """The only places; all if empty."""
+
+    @classmethod
+    def of(cls, table: Mapping[str, Any]) -> Mix:
+        """A mix from a table of TOML or JSON, where names stand in lists.
+
+        Raises:
+            TypeError: a key that a mix does not have.
+            InputError: a value out of range.
+        """
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in table.items()
+        }
+        return cls(**values)
 
     def __post_init__(self) -> None:
-        unknown = sorted(set(self.things) - set(THING_BY_NAME))
-        if unknown or len(self.things) in (1, 2):
-            raise InputError(
-                f"mix.things names {', '.join(unknown)}" if unknown else "mix.things names fewer than 3",
-                expected="at least three natural names of the picturebook's objects",
-                remedy="docs/corpus.md shows them.",
-                param="mix.things",
-            )
+        for name, known in _NAMES.items():
+            chosen: tuple[str, ...] = getattr(self, name)
+            unknown = sorted(set(chosen) - known)
+            if unknown or len(chosen) in (1, 2):
+                raise InputError(
+                    f"mix.{name} names {', '.join(unknown)}" if unknown else f"mix.{name} names fewer than 3",
+                    expected=f"at least three of the picturebook's {name}",
+                    remedy="docs/corpus.md shows them.",
+                    param=f"mix.{name}",
+                )
         for name, value in asdict(self).items():
-            if name == "things":
+            if name in _NAMES:
                 continue
             if not (math.isfinite(value) and 0 <= value <= 1):
                 raise InputError(
@@ -107,8 +136,9 @@ class Picturebook:
         self.seed = seed
         self.font = find_font(font)
         self.mix = mix or Mix()
-        names = set(self.mix.things)
-        self._things = [thing for thing in THINGS if not names or thing.name in names]
+        self._things = _chosen(THINGS, self.mix.things)
+        self._colours = _chosen(COLOURS, self.mix.colours)
+        self._places = _chosen(PLACES, self.mix.places)
         self._countable = [thing for thing in self._things if thing.countable]
         self._drawings: dict[str, Drawing] = {}
         self._views: dict[tuple[str, bool, int], NDArray[np.float32]] = {}
@@ -133,12 +163,12 @@ class Picturebook:
         """A colour for an object that can be seen where it stands; None keeps its own."""
         if THING_BY_NAME[thing].surface == "never" or rng.random() < self.mix.natural:
             return None
-        seen = [colour.name for colour in COLOURS if colour.name not in hidden]
+        seen = [colour.name for colour in self._colours if colour.name not in hidden]
         return seen[int(rng.integers(len(seen)))]
 
     def _scene(self, rng: np.random.Generator, held_out: bool) -> Scene:
         kind = float(rng.random())
-        styled, place = rng.random() < self.mix.styled, PLACES[int(rng.integers(len(PLACES)))]
+        styled, place = rng.random() < self.mix.styled, self._places[int(rng.integers(len(self._places)))]
         night = bool(place.outdoors and rng.random() < self.mix.night)
         style = STYLES[int(rng.integers(1, len(STYLES))) if styled else 0]
         if place.name in style.hides_places or (night and style.hides_night):
@@ -237,11 +267,11 @@ class Picturebook:
             return replace(scene, items=alike(first.thing, first.colour, count, False, rng))
         # Natural colour is never named, and so cannot be named wrongly.
         if choice < 0.7 and first.colour is not None:
-            others = [colour.name for colour in COLOURS if colour.name != first.colour]
+            others = [colour.name for colour in self._colours if colour.name != first.colour]
             coat = others[int(rng.integers(len(others)))]
             return replace(scene, items=_repainted(scene, thing=None, colour=coat))
         if choice < 0.82:
-            places = [place for place in PLACES if place.name != scene.place]
+            places = [place for place in self._places if place.name != scene.place]
             place = places[int(rng.integers(len(places)))]
             return replace(scene, place=place.name, night=scene.night and place.outdoors)
         taken = [item.thing for item in scene.items]
@@ -250,6 +280,10 @@ class Picturebook:
         return replace(
             scene, items=_repainted(scene, thing=things[int(rng.integers(len(things)))], colour=None)
         )
+
+
+def _chosen(entries: Sequence[_Named], names: tuple[str, ...]) -> list[_Named]:
+    return [entry for entry in entries if not names or entry.name in names]
 
 
 def _swapped(items: tuple[Item, ...]) -> tuple[Item, ...]:
