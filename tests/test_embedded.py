@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,10 @@ import pytest
 import pictor
 from pictor.core.levels import CLEAN, Level
 from pictor.core.plan import Conditions
-from pictor.data.picturebook import corpus_identity
+from pictor.data.picturebook import Mix, corpus_identity
 
 FOLDER = Path(pictor.__file__).parent / "embedded"
+RECIPES = Path(__file__).parents[1] / "recipes" / "picturebook-cpu"
 COLOURS = {
     "red": (222, 32, 38),
     "green": (52, 168, 60),
@@ -33,14 +35,17 @@ def test_tracked_weights_stay_small() -> None:
 
 def test_the_card_names_what_a_user_needs() -> None:
     card = (FOLDER / "README.md").read_text(encoding="utf-8")
-    for word in ("corpus", "recipe", "hardware", "limits", "Open Font License", "picturebook-first"):
+    for word in ("corpus", "recipe", "hardware", "limits", "Open Font License", "picturebook-cpu"):
         assert word.lower() in card.lower(), word
 
 
 def test_its_corpus_is_this_code() -> None:
-    """The model says which corpus it learnt; a change of vocabulary must come with a new model."""
+    """The model says which corpus it learnt; a change of the vocabulary must come with a new model."""
     said = json.loads((FOLDER / "pictor.json").read_text(encoding="utf-8"))["corpus"]
-    assert said == corpus_identity(size=64, seed=0)
+    recipe = tomllib.loads((RECIPES / "denoiser.toml").read_text(encoding="utf-8"))
+    table = recipe["objective"]["mix"]
+    mix = Mix(**table | {"things": tuple(table.get("things", ()))})
+    assert said == corpus_identity(128, recipe.get("seed", 0), mix)
 
 
 def test_the_same_seed_gives_the_same_bytes(studio: pictor.Studio, tmp_path: Path) -> None:
@@ -88,7 +93,8 @@ def test_diffusers_makes_the_same_picture() -> None:
     pipe.set_progress_bar_config(disable=True)
     steps, scale = 8, 3.0
     bundle = open_bundle(FOLDER)
-    shape = (2, bundle.traits.latent_channels, 8, 8)
+    side = bundle.traits.defaults.size[0] // bundle.traits.latent_stride
+    shape = (2, bundle.traits.latent_channels, side, side)
     latents = np.random.default_rng(5).standard_normal(shape).astype(np.float32)
     theirs = pipe(
         "a blue cat on grass",
