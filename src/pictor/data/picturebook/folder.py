@@ -113,7 +113,8 @@ def _claim(out: Path, plan: FolderPlan) -> None:
     """Take the folder for this plan, or refuse one that holds something else."""
     record, stored = plan.record(), out / _RECORD
     if stored.is_file():
-        if json.loads(stored.read_text(encoding="utf-8")) != record:
+        # Compared as JSON, where tuples have become lists.
+        if json.loads(stored.read_text(encoding="utf-8")) != json.loads(json.dumps(record)):
             raise InputError(
                 f"{out} holds another picturebook",
                 expected=f"the settings in {stored}",
