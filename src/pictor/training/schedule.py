@@ -49,7 +49,8 @@ class Length:
             elapsed: seconds of training in this call.
 
         Returns:
-            At most the recipe's samples, and a whole number of batches unless it is those.
+            At most the recipe's samples, a whole number of batches unless it is those; `seen` where the time
+            is over.
         """
         if self._minutes is None:
             return self.recipe.samples
@@ -58,12 +59,13 @@ class Length:
         total, spent = 60.0 * self._minutes, self.seconds + elapsed
         if self._mark is not None and elapsed >= self._window and seen > self._mark[0]:
             speed = (seen - self._mark[0]) / (elapsed - self._mark[1])
-            self.fitted = self._whole(seen + speed * max(0.0, total - spent))
+            self.fitted = self._whole(seen, seen + speed * (total - spent))
             return self.fitted
         if self._mark is None and elapsed >= self._window / 3:
             self._mark = seen, elapsed
-        return self._whole(seen * total / spent) if seen and spent > 0 else self.recipe.samples
+        return self._whole(seen, seen * total / spent) if seen and spent > 0 else self.recipe.samples
 
-    def _whole(self, samples: float) -> int:
+    def _whole(self, seen: int, samples: float) -> int:
+        """What was seen and a whole number of batches more, or none where the time is over."""
         batch = self.recipe.batch_size
-        return min(self.recipe.samples, max(1, round(samples / batch)) * batch)
+        return min(self.recipe.samples, seen + max(0, round((samples - seen) / batch)) * batch)
