@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from staged import decoded, plain_stage, stage_latents
 
 import pictor
 from pictor.core.levels import CLEAN, Level
@@ -84,9 +85,7 @@ def test_diffusers_makes_the_same_picture() -> None:
     """Plain StableDiffusionPipeline, its own scheduler, from the same latents: to 1e-3."""
     torch = pytest.importorskip("torch")
     diffusers = pytest.importorskip("diffusers")
-    from pictor.engine.execute import denoiser, encode
     from pictor.families.registry import open_bundle
-    from pictor.sampling import sample, solver
 
     pipe = diffusers.StableDiffusionPipeline.from_pretrained(FOLDER, dtype=torch.float32)
     pipe.set_progress_bar_config(disable=True)
@@ -108,8 +107,7 @@ def test_diffusers_makes_the_same_picture() -> None:
     pairs = zip(pipe.scheduler.sigmas[:-1].double().tolist(), pipe.scheduler.timesteps.tolist(), strict=True)
     levels = [*(Level(1.0 - sigma, sigma, float(time)) for sigma, time in pairs), CLEAN]
     conditions = Conditions(prompt="a blue cat on grass", negative_prompt="red", guidance_scale=scale)
-    denoise = denoiser(bundle, conditions, encode(conditions, bundle), 2)
-    x0 = sample(denoise, latents, [solver("euler")(levels)] * 2)
-    ours = np.clip(bundle.autoencoder.decode(x0) / 2 + 0.5, 0, 1)
+    stage = plain_stage(conditions, latents, levels, "euler", bundle.traits.latent_stride)
+    ours = decoded(bundle, stage_latents(bundle, stage, [0, 1]))
     assert ours.std() > 0.1
     np.testing.assert_allclose(ours, theirs, atol=1e-3)

@@ -29,7 +29,7 @@ from pictor.core.levels import Level
 from pictor.core.noise import picture_noise
 from pictor.core.predictions import x0_from_output
 from pictor.core.spacings import spacing
-from pictor.engine.execute import to_pixels
+from pictor.engine.finish import to_pixels
 from pictor.evaluation.judge import Judge
 from pictor.evaluation.prompts import KINDS, Prompt, PromptBook
 from pictor.evaluation.report import percent

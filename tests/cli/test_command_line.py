@@ -44,7 +44,7 @@ def test_out_folder(run, room):
     (room / "there").mkdir()
     assert run("generate", "苹果", "--steps", 1, "--out", "there")[1] == f"there{os.sep}苹果-0.png\n"
     assert run("generate", "🍎", "--steps", 1, "--out", "made/new")[0] == 0
-    assert names(room) == ["made", "made/new", "made/new/picture-0.png", "there", "there/苹果-0.png"]
+    assert names(room) == ["made", "made/new", "made/new/generate-0.png", "there", "there/苹果-0.png"]
 
 
 def test_grid_frames_and_json(run, room):
@@ -149,11 +149,11 @@ def test_out_without_permission(run, room):
 
 
 def test_a_long_prompt_is_cut_with_a_warning(run, room):
-    code, out, err = run("generate", "a red cat " * 20, "--steps", 1)
+    code, out, err = run("generate", "a red cat " * 200, "--steps", 1)
     assert code == 0
     assert len(out.splitlines()) == 1
     assert err.startswith(
-        "warning: the prompt is longer than the model's 32 tokens; this was cut: 'a red cat"
+        "warning: the prompt is longer than 8 times 32 tokens; this was cut: 'a red cat"
     )
     assert err.count("\n") == 1
 

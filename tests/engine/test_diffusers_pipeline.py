@@ -9,11 +9,11 @@ import pytest
 torch = pytest.importorskip("torch")
 diffusers = pytest.importorskip("diffusers")
 
+from staged import decoded, plain_stage, stage_latents
+
 from pictor.core.levels import CLEAN, Level
 from pictor.core.plan import Conditions
-from pictor.engine.execute import denoiser, encode
 from pictor.families.registry import open_bundle
-from pictor.sampling import sample, solver
 
 # diffusers' schedulers and numpy 2 have not met yet.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -66,9 +66,7 @@ def test_decoded_pictures_agree(pipeline, vivid_folder, monkeypatch, make, predi
     ).images.numpy()
     bundle = open_bundle(vivid_folder)
     bundle = dataclasses.replace(bundle, traits=dataclasses.replace(bundle.traits, prediction=prediction))
-    x0 = sample(
-        denoiser(bundle, CONDITIONS, encode(CONDITIONS, bundle), 2), latents, [solver(name)(levels)] * 2
-    )
-    ours = np.clip(bundle.autoencoder.decode(x0) / 2 + 0.5, 0, 1)
+    stage = plain_stage(CONDITIONS, latents, levels, name, bundle.traits.latent_stride)
+    ours = decoded(bundle, stage_latents(bundle, stage, [0, 1]))
     assert ours.std() > 0.01
     np.testing.assert_allclose(ours, theirs, atol=1e-3)

@@ -10,13 +10,14 @@ from pictor.core.levels import CLEAN, FlowPath, Level, VPPath
 from pictor.core.noise import picture_noise
 from pictor.core.plan import Conditions, Defaults, Plan, Stage, Traits
 from pictor.core.spacings import uniform
-from pictor.engine.execute import execute, to_pixels
+from pictor.engine.execute import execute
+from pictor.engine.finish import to_pixels
 from pictor.families.bundle import Bundle
 
 SHAPE = (3, 4, 4)
 TRAITS = Traits(
     name="oracle",
-    tasks=frozenset({"text2image"}),
+    abilities=frozenset({"text", "whole", "encode"}),
     path=FlowPath(),
     prediction="x0",
     latent_channels=3,
@@ -41,7 +42,7 @@ class Oracle:
         self.batches.append((x.copy(), time.copy()))
         return self.answer(x, time, conditions["colour"][:, :, None, None])
 
-    def encode_prompt(self, text):
+    def encode_prompt(self, text, *, chunks=1, size=None):
         self.prompts.append(text)
         return {"colour": np.full(3, {"": 0.0, "light": 0.5, "dark": -0.5}[text], np.float32)}
 
@@ -52,6 +53,7 @@ class Oracle:
             network=self.network,
             autoencoder=identity,
             encode_prompt=self.encode_prompt,
+            count_chunks=lambda text: 1,
             prepare=lambda: None,
             hash_weights=lambda: "0" * 64,
             backend="onnx",
@@ -59,16 +61,17 @@ class Oracle:
         )
 
 
-def plan(seeds=(0,), *, guidance=1.0, levels=None, solver="euler", negative="", size=(4, 4), start=None):
+def plan(seeds=(0,), *, guidance=1.0, levels=None, solver="euler", negative="", size=(4, 4), noise=None):
     stage = Stage(
         size=size,
         latent_shape=SHAPE,
-        conditions=Conditions(prompt="light", negative_prompt=negative, guidance_scale=guidance),
+        conditions=(Conditions(prompt="light", negative_prompt=negative, guidance_scale=guidance),)
+        * len(seeds),
         solver=solver,
         levels=tuple(levels or uniform(FlowPath(), 4)),
-        start=start,
+        noise=noise,
     )
-    return Plan(task="text2image", spacing="uniform", seeds=tuple(seeds), stages=(stage,))
+    return Plan(task="text2image", spacing="uniform", num_steps=4, seeds=tuple(seeds), stages=(stage,))
 
 
 @pytest.mark.parametrize(
@@ -85,7 +88,7 @@ def test_guidance(guidance, negative, value, rows, prompts):
     [made] = execute(plan(guidance=guidance, negative=negative), oracle.bundle())
     assert np.unique(made.pixels).tolist() == [round((value + 1) / 2 * 255)]
     assert [len(x) for x, _ in oracle.batches] == [rows] * 4
-    assert oracle.prompts == prompts
+    assert oracle.prompts == sorted(prompts)
 
 
 def test_starting_noise_and_times():
@@ -104,10 +107,10 @@ def test_noise_at_a_first_level_that_is_not_pure_has_the_variance_of_the_data_as
     np.testing.assert_allclose(x[0], np.hypot(0.6, 0.3) * picture_noise(0, SHAPE), rtol=1e-6)
 
 
-def test_given_latents_are_the_first_state():
+def test_given_latents_are_the_starting_noise():
     oracle = Oracle()
     start = np.random.default_rng(0).standard_normal((2, *SHAPE)).astype(np.float32)
-    execute(plan([0, 1], start=start), oracle.bundle())
+    execute(plan([0, 1], noise=start), oracle.bundle())
     np.testing.assert_array_equal(oracle.batches[0][0], start)
 
 

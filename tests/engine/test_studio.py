@@ -1,7 +1,7 @@
 """The public face, on a real if tiny model."""
 
 import dataclasses
-import hashlib
+import inspect
 import io
 import os
 import subprocess
@@ -13,10 +13,11 @@ import pytest
 from PIL import Image
 
 import pictor
-from pictor import Cancelled, InputError, ModelError, PictorWarning, Recipe
+from pictor import Cancelled, InputError, ModelError, Recipe
 from pictor.engine.files import read_picture
 from pictor.engine.pictures import sheet
 from pictor.engine.reproduce import compare, reproduce
+from pictor.tasks.inputs import digest
 
 
 @pytest.fixture(scope="module")
@@ -139,12 +140,41 @@ def test_latents_are_injected(studio):
     [given] = studio.generate("a", num_steps=2, latents=picture_noise(8, (16, 8, 8)))
     assert compare(noise.image, given.image).identical
     latents = picture_noise(8, (16, 8, 8))
-    assert given.recipe.inputs == {"latents": hashlib.sha256(latents.tobytes()).hexdigest()}
+    assert given.recipe.inputs == {"latents": digest(latents[None])}
 
 
-def test_a_long_prompt_is_cut_with_a_warning(studio):
-    with pytest.warns(PictorWarning, match="'cat cat cat cat cat"):
-        studio.generate("cat " * 60, num_steps=1)
+def test_several_prompts_at_once(studio):
+    pictures = studio.generate(["a cat", "a (red:1.4) dog " * 20], num_steps=2, count=2, seed=6)
+    assert [(p.recipe.prompt[:5], p.recipe.seed) for p in pictures] == [
+        ("a cat", 6),
+        ("a cat", 7),
+        ("a (re", 6),
+        ("a (re", 7),
+    ]
+    page = sheet(pictures)
+    assert compare(page.image, reproduce(page.recipe, studio).image).identical
+
+
+def test_a_prompt_that_changes_on_its_way(studio):
+    plain, changed, other = (
+        studio.generate(prompt, num_steps=4)[0].image for prompt in ("a cat", "a [cat:dog:0.5]", "a dog")
+    )
+    assert compare(plain, changed).maximum > 0
+    assert compare(other, changed).maximum > 0
+    late = studio.generate("a [cat:dog:1.0]", num_steps=4)[0].image
+    assert compare(plain, late).identical
+
+
+def test_verbs_have_the_signatures_of_their_requests(studio):
+    parameters = inspect.signature(studio.transform).parameters
+    assert list(parameters)[:2] == ["image", "prompt"]
+    assert parameters["strength"].default == 0.6
+    assert {"on_progress", "should_stop", "frames"} <= set(parameters)
+    assert "generate" in dir(studio)
+    with pytest.raises(AttributeError, match="juggle"):
+        studio.juggle("a")
+    with pytest.raises(TypeError):
+        studio.generate("a", "b")
 
 
 def test_bad_input_computes_nothing(studio):

@@ -39,22 +39,41 @@ def old_style(tiny_copy):
 def test_ids_are_those_of_transformers(tiny_folder, theirs, prompt):
     ours = PromptTokenizer(tiny_folder / "tokenizer", 77)
     expected = theirs(prompt, padding="max_length", truncation=True, max_length=theirs.model_max_length)
-    assert ours(prompt).ids == expected["input_ids"]
+    [*_, last] = chunks = ours([(prompt, 1.0)])
+    if len(chunks) == 1:
+        assert last.ids == expected["input_ids"]
+    assert last.weights == [1.0] * len(last.ids)
     assert ours.max_length == theirs.model_max_length
 
 
 @pytest.mark.parametrize("prompt", PROMPTS)
 def test_folders_without_tokenizer_json(old_style, theirs, prompt):
     expected = theirs(prompt, padding="max_length", truncation=True, max_length=theirs.model_max_length)
-    assert PromptTokenizer(old_style, 77)(prompt).ids == expected["input_ids"]
+    assert PromptTokenizer(old_style, 77)([(prompt, 1.0)])[0].ids[:60] == expected["input_ids"][:60]
 
 
-def test_the_cut_text_is_said(tiny_folder):
+def test_long_prompts_come_in_chunks_that_end_between_words(tiny_folder, theirs):
     tokenizer = PromptTokenizer(tiny_folder / "tokenizer", 8)
-    tokens = tokenizer("a red apple on the Blue Star, left of a dog")
-    assert len(tokens.ids) == 8
-    assert tokens.cut == "Star, left of a dog"
-    assert tokenizer("a red apple on the blue").cut == ""
+    text = "a red apple on the Blue Star, left of a dog"
+    chunks = tokenizer([(text, 1.0)])
+    assert len(chunks) > 1
+    assert all(len(chunk.ids) == 8 for chunk in chunks)
+    plain = theirs(text, add_special_tokens=False)["input_ids"]
+    special = {chunks[0].ids[0], chunks[0].ids[-1]}
+    assert [number for chunk in chunks for number in chunk.ids if number not in special] == plain
+    for chunk in chunks:
+        words = tokenizer.text([chunk]).split()
+        assert set(words) <= {"a", "red", "apple", "on", "the", "blue", "star", ",", "left", "of", "dog"}
+
+
+def test_weights_follow_their_words(tiny_folder):
+    tokenizer = PromptTokenizer(tiny_folder / "tokenizer", 32)
+    [chunk] = tokenizer([("a ", 1.0), ("red", 1.5), (" apple", 1.0)])
+    [red] = tokenizer([("red", 1.0)])
+    length = next(at for at, number in enumerate(red.ids) if number == red.ids[-1]) - 1
+    start = chunk.weights.index(1.5)
+    assert chunk.weights[start : start + length] == [1.5] * length
+    assert sum(weight != 1.0 for weight in chunk.weights) == length
 
 
 def test_another_pad_token(tiny_copy):
@@ -63,7 +82,7 @@ def test_another_pad_token(tiny_copy):
     config["pad_token"] = {"content": "!"}
     (folder / "tokenizer_config.json").write_text(json.dumps(config))
     tokenizer = json.loads((folder / "tokenizer.json").read_text())
-    assert PromptTokenizer(folder, 77)("a").ids[-1] == tokenizer["model"]["vocab"]["!"]
+    assert PromptTokenizer(folder, 77)([("a", 1.0)])[0].ids[-1] == tokenizer["model"]["vocab"]["!"]
 
 
 @pytest.mark.parametrize(("own", "length"), [(float("inf"), 77), (float("nan"), 77), (10**400, 77), (9, 9)])

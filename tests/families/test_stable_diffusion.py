@@ -26,7 +26,7 @@ def test_traits(tiny_folder):
     assert (bundle.path, bundle.prediction) == (FlowPath(), "flow")
     assert (traits.latent_channels, traits.latent_stride, traits.stride) == (16, 8, 16)
     assert (traits.min_side, traits.max_side, traits.max_tokens) == (16, 256, 32)
-    assert traits.tasks == {"text2image"}
+    assert traits.abilities == {"text", "whole", "encode"}
     defaults = traits.defaults
     assert (defaults.size, defaults.solver, defaults.spacing) == ((64, 64), "euler", "uniform")
 
@@ -116,7 +116,7 @@ def test_damaged_weights_are_named(tiny_copy, name, damage):
         ("model_index.json", {"_class_name": None}, "model_index"),
         ("model_index.json", {"unet": ["diffusers", "FluxTransformer2DModel"]}, "FluxTransformer2DModel"),
         ("model_index.json", {"vae": ...}, "vae"),
-        ("unet/config.json", {"in_channels": 33}, "33 channels"),
+        ("unet/config.json", {"in_channels": 34}, "34 channels"),
         ("unet/config.json", {"block_out_channels": ...}, "config.json"),
         ("vae/config.json", {"latent_channels": "many"}, "config.json"),
     ],
@@ -187,13 +187,42 @@ def test_the_hash_needs_no_cache(tmp_path, monkeypatch):
     assert hash_weights(tmp_path, [weights]) == first
 
 
-def test_prompts_are_encoded_once_and_cuts_are_said_each_time(tiny_folder):
+def test_prompts_are_encoded_once(tiny_folder):
     bundle = open_bundle(tiny_folder)
-    assert bundle.encode_prompt("a cat") is bundle.encode_prompt("A  cat")
-    long = "a red cat " * 20
+    first = bundle.encode_prompt("a cat")["encoder_hidden_states"]
+    assert bundle.encode_prompt("A  cat")["encoder_hidden_states"] is first
+
+
+def test_long_prompts_are_read_in_chunks(tiny_folder):
+    bundle = open_bundle(tiny_folder)
+    long = "a red cat " * 30
+    count = bundle.count_chunks(long)
+    assert count > 1
+    alone = bundle.encode_prompt("a cat")["encoder_hidden_states"]
+    filled = bundle.encode_prompt("a cat", chunks=count)["encoder_hidden_states"]
+    assert bundle.encode_prompt(long)["encoder_hidden_states"].shape == filled.shape
+    np.testing.assert_array_equal(filled[: len(alone)], alone)
+
+
+def test_what_no_chunk_can_hold_is_said_each_time(tiny_folder):
+    bundle = open_bundle(tiny_folder)
+    long = "a red cat " * 200
     for _ in range(2):
-        with pytest.warns(PictorWarning, match="this was cut: 'a red cat a red cat"):
+        with pytest.warns(PictorWarning, match="this was cut: '.*cat a red cat"):
             bundle.encode_prompt(long)
+
+
+def test_stress_moves_words_away_from_the_empty_prompt(tiny_folder):
+    encode = open_bundle(tiny_folder).encode_prompt
+    empty, plain, twice, none = (
+        encode(text)["encoder_hidden_states"]
+        for text in ("", "a red apple", "(a red apple:2)", "(a red apple:0)")
+    )
+    changed = abs(twice - plain).max(1) > 1e-3
+    assert 0 < changed.sum() < len(plain)
+    np.testing.assert_allclose(twice[changed], (2 * plain - empty)[changed], atol=1e-5)
+    np.testing.assert_allclose(none[changed], empty[changed], atol=1e-5)
+    np.testing.assert_array_equal(encode("(a red apple:1)")["encoder_hidden_states"], plain)
 
 
 def test_embeddings_are_those_of_transformers(tiny_folder):

@@ -9,11 +9,12 @@ from pictor import InputError, PictorWarning, PlanError
 from pictor.core.levels import FlowPath, vp_scaled_linear
 from pictor.core.plan import Defaults, Traits
 from pictor.tasks.registry import all_tasks, task_named, task_of
-from pictor.tasks.text2image import Text2Image, plan_text2image, remake_text2image
+from pictor.tasks.text2image import Text2Image, plan_text2image
+from pictor.tasks.wish import remade
 
 TRAITS = Traits(
     name="test",
-    tasks=frozenset({"text2image"}),
+    abilities=frozenset({"text", "whole", "encode"}),
     path=FlowPath(),
     prediction="flow",
     latent_channels=16,
@@ -41,8 +42,8 @@ def test_defaults_are_the_models():
     assert len(stage.levels) == 21
     assert stage.levels[0].alpha == 0.0
     assert stage.levels[-1].sigma == 0.0
-    assert stage.conditions.guidance_scale == 4.0
-    assert stage.start is None
+    assert stage.conditions[0].guidance_scale == 4.0
+    assert stage.noise is None
 
 
 def test_the_wish_is_followed():
@@ -53,12 +54,12 @@ def test_the_wish_is_followed():
     assert made.seeds == (5, 6, 7)
     assert stage.latent_shape == (16, 6, 12)
     assert (len(stage.levels), stage.solver, made.spacing) == (8, "heun", "karras")
-    assert stage.conditions.guidance_scale == 1.0
+    assert stage.conditions[0].guidance_scale == 1.0
 
 
 def test_zero_is_no_default():
     with pytest.warns(PictorWarning, match="guidance 0"):
-        assert plan(guidance_scale=0).stages[0].conditions.guidance_scale == 0.0
+        assert plan(guidance_scale=0).stages[0].conditions[0].guidance_scale == 0.0
 
 
 @pytest.mark.parametrize(
@@ -139,8 +140,8 @@ def test_a_negative_prompt_without_guidance_is_not_ignored_in_silence():
 def test_latents_are_kept_as_they_are_and_hashed():
     latents = np.random.default_rng(0).standard_normal((2, 16, 8, 8))
     made = plan(latents=latents, count=2)
-    assert made.stages[0].start.dtype == np.float32
-    np.testing.assert_array_equal(made.stages[0].start, latents.astype(np.float32))
+    assert made.stages[0].noise.dtype == np.float32
+    np.testing.assert_array_equal(made.stages[0].noise, latents.astype(np.float32))
     assert set(made.inputs) == {"latents"}
 
 
@@ -165,13 +166,13 @@ def test_a_recipe_gives_the_request_again(recipe_of):
         size=(32, 64),
     )
     made = plan_text2image(request, TRAITS)
-    assert remake_text2image(recipe_of(made)) == request
+    assert remade(Text2Image, recipe_of(made), {}) == request
 
 
 def test_a_recipe_with_inputs_cannot_be_followed(recipe_of):
     made = plan(latents=np.zeros((16, 8, 8)))
     with pytest.raises(InputError, match="latents"):
-        remake_text2image(recipe_of(made))
+        remade(Text2Image, recipe_of(made), {})
 
 
 @pytest.fixture
@@ -180,6 +181,6 @@ def recipe_of():
 
     def make(made):
         facts = {"model_name": "m", "model_hash": "h", "version": "0", "backend": "onnx", "dtype": "float32"}
-        return Recipe(**made.describe(), **facts)
+        return Recipe(**made.describe(0), **facts)
 
     return make

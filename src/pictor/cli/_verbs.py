@@ -13,28 +13,38 @@ from typer.core import TyperGroup
 import pictor
 from pictor import cli
 from pictor.cli._plain import spare_adapters
+from pictor.cli._tasks import app_of
 from pictor.cli._terminal import printable
 from pictor.core.notices import PictorWarning
+from pictor.tasks.registry import all_verbs
 
 
 class Verbs(TyperGroup):
-    """A group whose commands are the modules of this package, imported one by one as they are needed."""
+    """A group whose commands are the modules of this package, imported one by one as they are needed, and the
+    verbs of the tasks."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        names = (module.name for module in pkgutil.iter_modules(cli.__path__))
-        return sorted(name.replace("_", "-") for name in names if not name.startswith("_"))
+        return sorted({*_modules(), *all_verbs()})
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        if cmd_name not in self.list_commands(ctx):
+        if cmd_name in _modules():
+            app = import_module(f"{cli.__name__}.{cmd_name.replace('-', '_')}").app
+        elif cmd_name in all_verbs():
+            app = app_of(all_verbs()[cmd_name])
+        else:
             return None
-        module = import_module(f"{cli.__name__}.{cmd_name.replace('-', '_')}")
-        command = typer.main.get_command(module.app)
+        command = typer.main.get_command(app)
         command.name = cmd_name
         # Every Typer brings these two by default; here they would stand in the help of each verb.
         unwanted = ("install_completion", "show_completion")
         command.params = [option for option in command.params if option.name not in unwanted]
         spare_adapters(command)
         return command
+
+
+def _modules() -> set[str]:
+    names = (module.name for module in pkgutil.iter_modules(cli.__path__))
+    return {name.replace("_", "-") for name in names if not name.startswith("_")}
 
 
 app = typer.Typer(

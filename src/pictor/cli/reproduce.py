@@ -8,6 +8,7 @@ import typer
 
 from pictor.cli._terminal import printable
 from pictor.core.errors import InputError
+from pictor.core.recipe import RECIPE_KEY, Recipe
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -21,6 +22,12 @@ def reproduce(
     backend: Annotated[
         str | None, typer.Option(metavar="NAME", help="auto, onnx or torch; else the recipe's.")
     ] = None,
+    given: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--input", metavar="NAME=FILE", help="What the picture was made from, such as image=cat.png."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Make a picture again, and compare.
@@ -28,8 +35,7 @@ def reproduce(
     Exit 0 if all pixels are the same, else 1 with the difference.
     """
     from pictor.cli._progress import ProgressLine
-    from pictor.core.recipe import Recipe
-    from pictor.engine.files import RECIPE_KEY, read_picture
+    from pictor.engine.files import read_picture
     from pictor.engine.reproduce import compare
     from pictor.engine.reproduce import reproduce as make_again
     from pictor.engine.studio import load
@@ -38,9 +44,10 @@ def reproduce(
     if RECIPE_KEY not in texts:
         raise InputError(f"{file} carries no recipe of Pictor's", expected="a PNG that Pictor wrote")
     recipe = Recipe.from_json(texts[RECIPE_KEY])
+    inputs = _inputs(given or [], recipe)
     studio = load(model, backend=backend or recipe.backend)
     with ProgressLine() as progress:
-        again = make_again(recipe, studio, on_progress=progress)
+        again = make_again(recipe, studio, inputs=inputs, on_progress=progress)
     difference = compare(image, again.image)
     if as_json:
         facts = {
@@ -60,6 +67,21 @@ def reproduce(
     if not difference.identical:
         _hint(recipe, again.recipe)
         raise typer.Exit(1)
+
+
+def _inputs(given: list[str], recipe: Recipe) -> dict[str, str]:
+    """The files of `--input name=file`, by name."""
+    files: dict[str, str] = {}
+    for text in given:
+        name, equals, file = text.partition("=")
+        if not equals or name not in recipe.inputs:
+            raise InputError(
+                f"the input {text!r}",
+                expected=f"NAME=FILE with a name among {', '.join(sorted(recipe.inputs)) or 'none'}",
+                param="input",
+            )
+        files[name] = file
+    return files
 
 
 def _hint(was: object, now: object) -> None:

@@ -7,7 +7,7 @@ import typer
 
 from pictor.cli._terminal import printable
 from pictor.core.errors import InputError
-from pictor.core.recipe import Parameters, Recipe
+from pictor.core.recipe import RECIPE_KEY, Parameters, Recipe
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -21,7 +21,7 @@ def show(
 
     That is its recipe, or the A1111 parameters of other tools' pictures.
     """
-    from pictor.engine.files import PARAMETERS_KEY, RECIPE_KEY, read_picture
+    from pictor.engine.files import PARAMETERS_KEY, read_picture
 
     _, texts = read_picture(file)
     if RECIPE_KEY in texts:

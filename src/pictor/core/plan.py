@@ -1,11 +1,11 @@
 """What a model can do, and what a task wants of it: the two records that meet in the engine.
 
-Array shapes: N pictures, C channels, h, w latent rows and columns.
+Array shapes: N pictures, C channels, h, w latent rows and columns, H, W pixels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pictor.core.levels import Level, Path
+
+    Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,12 +30,21 @@ class Defaults:
     """Width and height in pixels."""
 
 
+ABILITIES = {
+    "text": "read a prompt",
+    "whole": "paint without a mask",
+    "encode": "take in a picture",
+}
+"""What a task may need of a model, as the end of a sentence."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Traits:
     """What a model can do; all that planning needs to know of it."""
 
     name: str
-    tasks: frozenset[str]
+    abilities: frozenset[str]
+    """Of ABILITIES."""
     path: Path
     prediction: str
     sigma_data: float = 1.0
@@ -46,17 +57,34 @@ class Traits:
     max_side: int
     """Limits of width and height in pixels; beyond them the model was not made to work."""
     max_tokens: int
+    sees_mask: bool = False
+    """The network takes the mask and the masked picture as further channels (models made for inpainting)."""
     defaults: Defaults
 
 
 @dataclass(frozen=True, kw_only=True)
 class Conditions:
-    """The words that steer a stage."""
+    """The words that steer one picture."""
 
     prompt: str
+    """In the grammar of `pictor.core.prompts`."""
     negative_prompt: str = ""
     guidance_scale: float
     """Imagen's convention: 1 is no guidance, 0 is unconditional."""
+    directions: tuple[tuple[float, str], ...] = ()
+    """Further texts whose embeddings are added to the prompt's, each with its weight."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Given pictures that a stage begins with: their latents, noised to its first level."""
+
+    pictures: tuple[Pixels, ...]
+    """Each [H, W, 3] of the stage's size."""
+    between: tuple[tuple[int, int, float], ...]
+    """For each of the N pictures (i, j, t): on the arc from given picture i to j, at t from 0 to 1."""
+    begins: bool = True
+    """Whether the stage begins with them, noised; else with noise alone, and is only held to them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,12 +95,67 @@ class Stage:
     """Width and height in pixels."""
     latent_shape: tuple[int, int, int]
     """C, h, w."""
-    conditions: Conditions
+    conditions: tuple[Conditions, ...]
+    """One a picture."""
     solver: str
     levels: tuple[Level, ...]
     """Noisiest first; the last is where the pictures come out."""
     start: NDArray[np.float32] | None = None
-    """The state [N, C, h, w] at the first level; None for the noise of each picture's seed."""
+    """The state [N, C, h, w] at the first level, whatever else there is."""
+    origin: Origin | None = None
+    """What to begin with; None for noise, or for the stage before."""
+    noise: NDArray[np.float32] | None = None
+    """The starting noise [N, C, h, w]; None for that of each picture's seed."""
+    mask: NDArray[np.float32] | None = None
+    """[H, W] from 0 to 1; 1 is repainted and 0 is held to the origin, step by step."""
+    layout: Layout | None = None
+    style: Style | None = None
+    tiles: Tiles | None = None
+    wrap: tuple[bool, bool] = (False, False)
+    """Whether the left side continues on the right, and the top at the bottom."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """Coarse shapes and shades are held to the origin's, as in ILVR (Choi et al. 2021, arXiv:2108.02938)."""
+
+    cells: int
+    """Means over squares of so many latents a side are held."""
+    until: float
+    """For this share of the steps, from the noisy end."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Style:
+    """Colours and contrasts drawn towards another picture's."""
+
+    picture: Pixels
+    """[H, W, 3] of the stage's size."""
+    amount: float
+    """From 0 to 1."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tiles:
+    """The network sees overlapping pieces of the picture, one at a time."""
+
+    size: tuple[int, int]
+    """Width and height of a piece in pixels, multiples of the model's stride."""
+    overlap: int
+    """Of neighbours, in pixels."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paste:
+    """Where finished pictures go: into a box of a larger one."""
+
+    canvas: Pixels
+    """[H, W, 3]; pixels whose opacity is 0 come out as they are here."""
+    box: tuple[int, int, int, int]
+    """Left, top, right, bottom on the canvas; the finished picture is resized to it. What lies beyond the
+    canvas is left away."""
+    opacity: NDArray[np.float32]
+    """[H, W] of the canvas, from 0 to 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,25 +165,42 @@ class Plan:
     task: str
     spacing: str
     """Name of the spacing that the levels came from, for the recipe."""
+    num_steps: int
+    """As asked for; a stage that begins with a picture may take fewer."""
     seeds: tuple[int, ...]
     """One a picture."""
     stages: tuple[Stage, ...]
+    paste: Paste | None = None
     inputs: Mapping[str, str] = field(default_factory=dict)
     """SHA-256 of each input besides the words."""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    """What the task was asked besides the fields of every recipe, by the names of its request's fields."""
+    each: Sequence[Mapping[str, Any]] = ()
+    """For each picture what makes it alone, over `parameters`; empty where the seed does."""
 
-    def describe(self) -> dict[str, Any]:
-        """The fields of a recipe that the plan decides, for the first picture."""
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the finished pictures in pixels."""
+        if self.paste is None:
+            return self.stages[-1].size
+        height, width = self.paste.canvas.shape[:2]
+        return width, height
+
+    def describe(self, index: int) -> dict[str, Any]:
+        """The fields of a recipe that the plan decides, for the picture of this index."""
         stage = self.stages[-1]
+        conditions = stage.conditions[index]
         return {
-            "prompt": stage.conditions.prompt,
-            "negative_prompt": stage.conditions.negative_prompt,
-            "seed": self.seeds[0],
+            "prompt": conditions.prompt,
+            "negative_prompt": conditions.negative_prompt,
+            "seed": self.seeds[index],
             "solver": stage.solver,
             "spacing": self.spacing,
-            "num_steps": len(stage.levels) - 1,
-            "guidance_scale": stage.conditions.guidance_scale,
+            "num_steps": self.num_steps,
+            "guidance_scale": conditions.guidance_scale,
             "width": stage.size[0],
             "height": stage.size[1],
             "task": self.task,
             "inputs": dict(self.inputs),
+            "parameters": {**self.parameters, **(self.each[index] if self.each else {})},
         }

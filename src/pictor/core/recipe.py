@@ -14,10 +14,12 @@ from typing import Any
 
 from pictor.core.errors import InputError
 
+RECIPE_KEY = "pictor"
+"""Under which a PNG carries it."""
 FORMAT = 1
 """Version of the JSON's meaning; raised when a reader of an older version would misread a file."""
 
-LAYOUTS = ("picture", "grid", "strip")
+LAYOUTS = ("picture", "grid", "strip", "sequence")
 
 # Our solvers and spacings under the names that the field's tools know; others go by their own name.
 _SAMPLER_NAMES = {
@@ -58,15 +60,18 @@ class Recipe:
     num_steps: int
     guidance_scale: float
     width: int
-    """Of one picture, in pixels."""
+    """Of what the model painted, in pixels; pasted into a larger picture, that one's size is its own."""
     height: int
     task: str = "text2image"
     count: int = 1
     """Pictures that the file shows."""
     layout: str = "picture"
-    """`picture`; `grid`, a sheet of `count` pictures; `strip`, the estimates of one picture step by step."""
+    """`picture`; `grid`, a sheet of `count` pictures; `strip`, the estimates of one picture step by step;
+    `sequence`, `count` pictures one after the other."""
     inputs: Mapping[str, str] = field(default_factory=dict)
     """SHA-256 of each input besides the words (given latents, a start picture, a mask)."""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    """What the task was asked besides: JSON values by the names of its request's fields."""
     model_name: str
     model_hash: str
     """SHA-256 over the model's weights."""
@@ -108,7 +113,7 @@ class Recipe:
             elif spec.default is dataclasses.MISSING and spec.default_factory is dataclasses.MISSING:
                 raise InputError(f"the recipe has no {spec.name}", expected="the recipe of a picture")
         recipe = cls(**values)
-        if recipe.count != 1 and recipe.layout != "grid":
+        if recipe.count != 1 and recipe.layout not in ("grid", "sequence"):
             raise InputError(
                 f"the recipe tells of {recipe.count} pictures in a {recipe.layout}", expected="one picture"
             )
@@ -200,6 +205,8 @@ def _checked(name: str, value: Any) -> Any:
     elif name == "guidance_scale":
         # An integer has no limit, and a float has.
         fits = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _LARGEST
+    elif name == "parameters":
+        fits = isinstance(value, dict)
     elif name in _MAPPINGS:
         fits = isinstance(value, dict) and all(isinstance(item, str) for item in value.values())
     elif name == "layout":

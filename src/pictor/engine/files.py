@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pictor.core.errors import InputError
+from pictor.core.recipe import RECIPE_KEY
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from pictor.core.recipe import Recipe
 
-RECIPE_KEY = "pictor"
 PARAMETERS_KEY = "parameters"
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
 """What pictures with recipes come as; some of Pillow's other readers start programs."""

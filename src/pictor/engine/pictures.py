@@ -55,8 +55,8 @@ class Picture:
             InputError: the picture was made without frames.
         """
         frames = self._frames()
-        columns = max(1, min(len(frames), _STRIP_WIDTH // frames[0].width))
-        return Picture(tile(frames, columns, gap=0), dataclasses.replace(self.recipe, layout="strip"))
+        strip = tile(frames, _columns(frames), gap=0)
+        return Picture(strip, dataclasses.replace(self.recipe, layout="strip"))
 
     def _frames(self) -> Sequence[Image.Image]:
         if not self.frames:
@@ -71,7 +71,28 @@ def sheet(pictures: Sequence[Picture]) -> Picture:
     images = [picture.image for picture in pictures]
     columns = math.ceil(math.sqrt(len(images)))
     recipe = dataclasses.replace(pictures[0].recipe, layout="grid", count=len(images))
+    prompts = list(dict.fromkeys(picture.recipe.prompt for picture in pictures))
+    if len(prompts) > 1:
+        several = {**recipe.parameters, "prompt": prompts, "count": len(images) // len(prompts)}
+        recipe = dataclasses.replace(recipe, prompt=" | ".join(prompts), parameters=several)
     return Picture(tile(images, columns, gap=max(2, images[0].width // 32)), recipe)
+
+
+def sequence(pictures: Sequence[Picture]) -> Picture:
+    """The pictures of one way, first to last, side by side; its frames are they, for `film`."""
+    images = [picture.image for picture in pictures]
+    recipe = dataclasses.replace(
+        pictures[0].recipe,
+        layout="sequence",
+        count=len(images),
+        parameters={key: value for key, value in pictures[0].recipe.parameters.items() if key != "only"},
+    )
+    return Picture(tile(images, _columns(images), gap=0), recipe, images)
+
+
+def _columns(images: Sequence[Image.Image]) -> int:
+    """As many in a row as viewers show."""
+    return max(1, min(len(images), _STRIP_WIDTH // images[0].width))
 
 
 def tile(images: Sequence[Image.Image], columns: int, *, gap: int) -> Image.Image:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pictor.core.errors import InputError, ModelError
-from pictor.engine.pictures import Picture, sheet
+from pictor.engine.pictures import Picture, sequence, sheet
 from pictor.engine.studio import OnProgress, ShouldStop, Studio
 from pictor.tasks.registry import task_named
+from pictor.tasks.wish import remade
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -34,14 +36,23 @@ def reproduce(
     recipe: Recipe,
     studio: Studio,
     *,
+    inputs: Mapping[str, Any] | None = None,
     on_progress: OnProgress | None = None,
     should_stop: ShouldStop | None = None,
 ) -> Picture:
     """The picture, sheet or strip that a recipe tells of.
 
+    Args:
+        recipe: of the picture.
+        studio: with its model.
+        inputs: the pictures and latents that it was made from, by the names in `recipe.inputs`.
+        on_progress: called after each step.
+        should_stop: asked between steps.
+
     Raises:
         ModelError: the studio's model is not the recipe's.
-        InputError: the recipe needs inputs or adapters that it does not hold.
+        InputError: an input is missing or is another one, or the recipe needs adapters.
+        Cancelled: should_stop said so.
     """
     if recipe.adapters:
         raise InputError(
@@ -55,11 +66,21 @@ def reproduce(
             remedy="Pass the folder of its model with --model.",
             param="model",
         )
-    plan = studio.plan(task_named(recipe.task).remake(recipe))
+    task = task_named(recipe.task)
+    plan = studio.plan(remade(task.request, recipe, inputs or {}))
+    for name, digest in recipe.inputs.items():
+        if plan.inputs.get(name) != digest:
+            raise InputError(
+                f"the given {name} is not the one that the picture was made from",
+                expected=f"the one whose pixels have the SHA-256 {digest[:10]}...",
+                param="input",
+            )
     strip = recipe.layout == "strip"
     pictures = studio.run(plan, frames=strip, on_progress=on_progress, should_stop=should_stop)
     if strip:
         return pictures[0].strip()
+    if recipe.layout == "sequence":
+        return sequence(pictures)
     return sheet(pictures) if recipe.layout == "grid" else pictures[0]
 
 

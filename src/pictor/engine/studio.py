@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pictor
 from pictor.core.errors import InputError
-from pictor.core.plan import Plan, Traits
+from pictor.core.plan import ABILITIES, Plan, Traits
 from pictor.core.recipe import Recipe
 from pictor.engine.execute import Progress, execute
 from pictor.engine.pictures import Picture
 from pictor.families.bundle import Bundle
 from pictor.families.registry import open_bundle
-from pictor.tasks.registry import task_of
-from pictor.tasks.text2image import Text2Image
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
+from pictor.tasks.registry import Task, all_verbs, task_of
+from pictor.tasks.wish import own_parameters
 
 OnProgress = Callable[[Progress], None]
 ShouldStop = Callable[[], bool]
@@ -45,7 +44,12 @@ def load(model: str | os.PathLike[str] | None = None, *, backend: str = "auto") 
 
 
 class Studio:
-    """A loaded model. Its methods are the tasks; they may be called again and again."""
+    """A loaded model, which may be asked again and again.
+
+    Every task is a method by its verb: `studio.generate("a red apple", seed=3)`. Parameters are the fields of
+    the task's request (`pictor.tasks`), and those of `run`; `help(studio.generate)` shows them. `make` takes
+    the request itself.
+    """
 
     def __init__(self, bundle: Bundle) -> None:
         self.bundle = bundle
@@ -55,57 +59,15 @@ class Studio:
         """What the model can do: its sizes, limits and defaults."""
         return self.bundle.traits
 
-    def generate(
-        self,
-        prompt: str,
-        *,
-        negative_prompt: str = "",
-        seed: int = 0,
-        num_steps: int | None = None,
-        guidance_scale: float | None = None,
-        solver: str | None = None,
-        spacing: str | None = None,
-        size: tuple[int, int] | None = None,
-        count: int = 1,
-        latents: ArrayLike | None = None,
-        frames: bool = False,
-        on_progress: OnProgress | None = None,
-        should_stop: ShouldStop | None = None,
-    ) -> list[Picture]:
-        """Make pictures from words. What is None is the model's own default.
+    def __getattr__(self, verb: str) -> Callable[..., list[Picture]]:
+        """The method of a task's verb: takes the fields of its request, and what `run` takes."""
+        task = None if verb.startswith("_") else all_verbs().get(verb)
+        if task is None:
+            raise AttributeError(f"{type(self).__name__} has no attribute {verb!r}")
+        return verb_method(self, task)
 
-        Args:
-            prompt: what to show.
-            negative_prompt: what to keep away from; has no effect at guidance 1.
-            seed: from 0 to 2^64 - 1. Picture i has seed + i, and is the picture that this seed gives alone.
-            num_steps: stretches of the noise path, 1 to 1000.
-            guidance_scale: how closely to follow the prompt; 1 is no guidance, 0 is no prompt.
-            solver: a name from `pictor solvers`.
-            spacing: a name from `pictor solvers`.
-            size: width and height in pixels, multiples of the model's stride.
-            count: how many pictures.
-            latents: the state at the first noise level, [count, C, h, w], taken as it is.
-            frames: keep the estimate of each step.
-            on_progress: called after each step.
-            should_stop: asked between steps.
-
-        Raises:
-            InputError: a parameter is out of its range; nothing has been computed then.
-            Cancelled: should_stop said so.
-        """
-        request = Text2Image(
-            prompt=prompt,
-            negative_prompt=negative_prompt,
-            seed=seed,
-            num_steps=num_steps,
-            guidance_scale=guidance_scale,
-            solver=solver,
-            spacing=spacing,
-            size=size,
-            count=count,
-            latents=latents,
-        )
-        return self.run(self.plan(request), frames=frames, on_progress=on_progress, should_stop=should_stop)
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *all_verbs()})
 
     def plan(self, request: Any) -> Plan:
         """Check a task's request and lay it out; runs no model.
@@ -114,11 +76,26 @@ class Studio:
             InputError: a parameter is out of its range, or the model cannot do this task.
         """
         task = task_of(request)
-        if task.name not in self.traits.tasks:
+        if lacking := sorted(task.needs - self.traits.abilities):
             raise InputError(
-                f"{self.traits.name} cannot do {task.name}", expected=", ".join(sorted(self.traits.tasks))
+                f"{self.traits.name} cannot {task.verb}: it does not"
+                f" {', '.join(ABILITIES[ability] for ability in lacking)}",
+                expected="a model that does",
+                param="model",
             )
-        return task.plan(request, self.traits)
+        plan: Plan = task.plan(request, self.traits)
+        return dataclasses.replace(plan, parameters=own_parameters(request, plan))
+
+    def make(
+        self,
+        request: Any,
+        *,
+        frames: bool = False,
+        on_progress: OnProgress | None = None,
+        should_stop: ShouldStop | None = None,
+    ) -> list[Picture]:
+        """Do what a request asks for; see `plan` and `run`."""
+        return self.run(self.plan(request), frames=frames, on_progress=on_progress, should_stop=should_stop)
 
     def run(
         self,
@@ -138,7 +115,6 @@ class Studio:
 
         made = execute(plan, self.bundle, frames=frames, on_progress=on_progress, should_stop=should_stop)
         facts = {
-            **plan.describe(),
             "model_name": self.traits.name,
             "model_hash": self.bundle.model_hash,
             "version": pictor.__version__,
@@ -148,8 +124,39 @@ class Studio:
         return [
             Picture(
                 Image.fromarray(one.pixels),
-                Recipe(**{**facts, "seed": seed}),
+                Recipe(**{**plan.describe(index), **facts}),
                 tuple(Image.fromarray(frame) for frame in one.frames),
             )
-            for seed, one in zip(plan.seeds, made, strict=True)
+            for index, one in enumerate(made)
         ]
+
+
+def verb_method(studio: Studio, task: Task) -> Callable[..., list[Picture]]:
+    """A function with the signature and the help of a task's request."""
+    signature = inspect.signature(task.request)
+    leading = [
+        name for name, field in task.request.__dataclass_fields__.items() if "argument" in field.metadata
+    ]
+
+    # A sequence has frames of its own, and the request says how many.
+    run = [
+        parameter
+        for parameter in inspect.signature(studio.make).parameters.values()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY and parameter.name not in signature.parameters
+    ]
+
+    def method(*arguments: Any, **wish: Any) -> list[Picture]:
+        if len(arguments) > len(leading):
+            raise TypeError(f"{task.verb}() takes {len(leading)} arguments without names")
+        options = {parameter.name: wish.pop(parameter.name) for parameter in run if parameter.name in wish}
+        request = task.request(**dict(zip(leading, arguments, strict=False)), **wish)
+        return studio.make(request, **options)
+
+    first = [
+        signature.parameters[name].replace(kind=inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in leading
+    ]
+    rest = [parameter for name, parameter in signature.parameters.items() if name not in leading]
+    method.__name__ = method.__qualname__ = task.verb
+    method.__doc__ = task.request.__doc__
+    method.__signature__ = inspect.Signature([*first, *rest, *run])  # type: ignore[attr-defined]
+    return method

@@ -256,7 +256,7 @@ class _Maker:
         from pictor.tasks.text2image import Text2Image
 
         plan = self._studio.plan(Text2Image(prompt=prompt.text, seed=self._wish.seed, **self._options()))
-        known = plan.describe()
+        known = plan.describe(0)
         names = ("num_steps", "guidance_scale", "solver", "spacing")
         self.settings.update({name: known[name] for name in names})
 

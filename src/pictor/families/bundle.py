@@ -33,7 +33,8 @@ class Network(Protocol):
         Args:
             x_BChw: latents as the network wants them (scaled by its preconditioning).
             time_B: one time a row, in the network's units.
-            conditions: what `encode_prompt` returned, with one row of each array a row of x.
+            conditions: what `encode_prompt` returned, with one row of each array a row of x; and, where
+                the traits say that it sees a mask, `beside` [B, 1 + C, h, w].
         """
         ...
 
@@ -50,6 +51,20 @@ class Autoencoder(Protocol):
         ...
 
 
+class EncodePrompt(Protocol):
+    """From a prompt to what steers the network."""
+
+    def __call__(self, text: str, *, chunks: int = 1, size: tuple[int, int] | None = None) -> Embeds:
+        """Arrays without a batch axis, by the names that the network knows. Warns of text that it cuts.
+
+        Args:
+            text: a prompt, whose stress is heeded.
+            chunks: texts of equally many chunks can share a batch; a shorter text is filled up.
+            size: width and height of the picture in pixels, for models that are told.
+        """
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Bundle:
     """A loaded model: network, path, prediction, autoencoder, encode_prompt, traits."""
@@ -57,8 +72,9 @@ class Bundle:
     traits: Traits
     network: Network
     autoencoder: Autoencoder
-    encode_prompt: Callable[[str], Embeds]
-    """Arrays without a batch axis, by the names that the network knows. Warns of text that it cuts."""
+    encode_prompt: EncodePrompt
+    count_chunks: Callable[[str], int]
+    """How many chunks `encode_prompt` needs for a text."""
     prepare: Callable[[], None]
     """Loads in the background what the first picture needs."""
     hash_weights: Callable[[], str]

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import math
 import threading
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -27,12 +26,12 @@ import numpy as np
 from pictor.backends.base import PARTS
 from pictor.backends.weights import find_weights, read_header
 from pictor.core.errors import InputError, ModelError
-from pictor.core.notices import PictorWarning
 from pictor.core.plan import Defaults, Traits
 from pictor.core.spacings import spacing as spacing_named
 from pictor.families.bundle import Bundle, Family, Network
 from pictor.families.parts.files import read_json, require
 from pictor.families.parts.hashes import hash_weights
+from pictor.families.parts.prompts import PromptEncoder
 from pictor.families.parts.schedulers import Schedule, read_schedule
 from pictor.families.parts.tokens import PromptTokenizer
 from pictor.sampling import solver as solver_named
@@ -48,8 +47,6 @@ _CLASSES = {
     "vae": ("AutoencoderTiny", "AutoencoderKL"),
     "text_encoder": ("CLIPTextModel",),
 }
-_MAX_CACHED = 64
-_MAX_SHOWN = 200
 
 
 def open_stable_diffusion(folder: Path, index: Mapping[str, Any], backend: str) -> Bundle:
@@ -67,13 +64,14 @@ def open_stable_diffusion(folder: Path, index: Mapping[str, Any], backend: str) 
         read_header(file)
     traits = _traits(folder, unet, vae, text, schedule)
     scale, shift = _scaling(folder / "vae" / "config.json", vae)
-    tokenizer = PromptTokenizer(folder / "tokenizer", traits.max_tokens)
     chosen, dtype, parts = _open_parts(folder, backend)
+    words = PromptEncoder(PromptTokenizer(folder / "tokenizer", traits.max_tokens), parts["text_encoder"])
     return Bundle(
         traits=traits,
         network=_network(parts["unet"], traits.latent_channels),
         autoencoder=_ScaledAutoencoder(parts["decoder"], parts["encoder"], scale, shift),
-        encode_prompt=_PromptEncoder(tokenizer, parts["text_encoder"]),
+        encode_prompt=words,
+        count_chunks=words.count_chunks,
         prepare=_Background([parts[name].load for name in ("text_encoder", "unet", "decoder")]),
         hash_weights=lambda: hash_weights(folder, weights),
         backend=chosen,
@@ -106,7 +104,11 @@ def _network(unet: Module, channels: int) -> Network:
     def network(
         x_BChw: NDArray[np.float32], time_B: NDArray[np.float64], conditions: Embeds
     ) -> NDArray[np.float32]:
-        out = unet.run(sample=x_BChw, timestep=time_B, **conditions)["out_sample"]
+        words = dict(conditions)
+        # Noise, mask, hidden picture: the order that networks for inpainting were trained with.
+        beside = [words.pop("beside")] if "beside" in words else []
+        sample = np.concatenate([x_BChw, *beside], axis=1) if beside else x_BChw
+        out = unet.run(sample=sample, timestep=time_B, **words)["out_sample"]
         return out[:, :channels]  # a learnt variance comes in further channels
 
     return network
@@ -144,33 +146,6 @@ def _scaling(file: Path, config: Mapping[str, Any]) -> tuple[float, float]:
     return numbers
 
 
-class _PromptEncoder:
-    """Prompt -> embeddings; remembers the last few, and so the empty prompt's among them."""
-
-    def __init__(self, tokenizer: PromptTokenizer, encoder: Module) -> None:
-        self._tokenizer = tokenizer
-        self._encoder = encoder
-        self._known: dict[tuple[int, ...], Embeds] = {}
-
-    def __call__(self, text: str) -> Embeds:
-        tokens = self._tokenizer(text)
-        if tokens.cut:
-            cut = tokens.cut if len(tokens.cut) <= _MAX_SHOWN else f"{tokens.cut[:_MAX_SHOWN]}..."
-            warnings.warn(
-                f"the prompt is longer than the model's {self._tokenizer.max_length} tokens;"
-                f" this was cut: {cut!r}",
-                PictorWarning,
-                stacklevel=2,
-            )
-        key = tuple(tokens.ids)
-        if key not in self._known:
-            outputs = self._encoder.run(input_ids=np.array([tokens.ids], np.int64))
-            if len(self._known) >= _MAX_CACHED:
-                del self._known[next(iter(self._known))]
-            self._known[key] = {"encoder_hidden_states": outputs["last_hidden_state"][0]}
-        return self._known[key]
-
-
 class _Background:
     """Loads parts in threads of their own: the first picture needs them one after the other."""
 
@@ -201,10 +176,11 @@ def _traits(
     own = read_json(folder / "pictor.json") if (folder / "pictor.json").is_file() else {}
     try:
         channels = int(vae.get("latent_channels", 4))
-        if int(unet.get("in_channels", 4)) != channels:
+        taken = int(unet.get("in_channels", 4))
+        if taken not in (channels, 2 * channels + 1):
             raise ModelError(
-                f"{folder / 'unet' / 'config.json'} takes {unet.get('in_channels')} channels",
-                expected=f"the autoencoder's {channels} (a model for inpainting takes more)",
+                f"{folder / 'unet' / 'config.json'} takes {taken} channels",
+                expected=f"the autoencoder's {channels}, or {2 * channels + 1} for inpainting",
                 param="model",
             )
         blocks = vae.get("decoder_block_out_channels") or vae["block_out_channels"]
@@ -224,7 +200,7 @@ def _traits(
     low, high = _sides(folder / "pictor.json", own, stride, 4 * max(defaults.size))
     return Traits(
         name=str(own.get("name") or folder.resolve().name),
-        tasks=frozenset({"text2image"}),
+        abilities=frozenset({"text", "encode"} if taken > channels else {"text", "whole", "encode"}),
         path=schedule.path,
         prediction=schedule.prediction,
         sigma_data=schedule.sigma_data,
@@ -234,6 +210,7 @@ def _traits(
         min_side=low,
         max_side=high,
         max_tokens=tokens,
+        sees_mask=taken > channels,
         defaults=defaults,
     )
 
@@ -284,4 +261,12 @@ def _sides(file: Path, own: Mapping[str, Any], stride: int, usual_max: int) -> t
         ) from None
 
 
-FAMILY = Family(name="stable_diffusion", pipelines=("StableDiffusionPipeline",), open=open_stable_diffusion)
+FAMILY = Family(
+    name="stable_diffusion",
+    pipelines=(
+        "StableDiffusionPipeline",
+        "StableDiffusionImg2ImgPipeline",
+        "StableDiffusionInpaintPipeline",
+    ),
+    open=open_stable_diffusion,
+)

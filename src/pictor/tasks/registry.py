@@ -1,6 +1,7 @@
 """The tasks, each in a file of its own: a request, and a function that plans it.
 
-A task file ends with `TASK = Task(...)`; nothing else has to be edited to add one.
+A task file ends with `TASK = Task(...)`; the method of `Studio` and the command of its verb come of that, and
+nothing else has to be edited to add one.
 """
 
 import importlib
@@ -13,7 +14,6 @@ from typing import Any
 from pictor import tasks
 from pictor.core.errors import InputError
 from pictor.core.plan import Plan, Traits
-from pictor.core.recipe import Recipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,12 +21,16 @@ class Task:
     """What the engine and the faces need to know of a task."""
 
     name: str
+    verb: str
+    """What one tells the program to do: a method of Studio, and a command."""
     request: type[Any]
-    """The record of the user's wish."""
+    """The record of the user's wish, made of `pictor.tasks.wish` fields; its docstring is the verb's help."""
     plan: Callable[[Any, Traits], Plan]
     """Pure: checks the whole wish, and runs no model."""
-    remake: Callable[[Recipe], Any]
-    """The request that a recipe tells of; raises InputError where the recipe lacks an input."""
+    needs: frozenset[str]
+    """Of `pictor.core.plan.ABILITIES`: what a model must be able to do."""
+    sequence: bool = False
+    """Its pictures are one after the other in time: shown as a strip and a film."""
 
 
 @cache
@@ -52,9 +56,14 @@ def task_named(name: str) -> Task:
     return known[name]
 
 
+def all_verbs() -> dict[str, Task]:
+    """Every task by its verb."""
+    return {task.verb: task for task in all_tasks().values()}
+
+
 def task_of(request: object) -> Task:
     """The task that a request belongs to."""
     for task in all_tasks().values():
-        if isinstance(request, task.request):
+        if type(request) is task.request:
             return task
     raise InputError(f"{type(request).__name__} is no request of a task", param="request")

@@ -1,8 +1,8 @@
-"""A CLIP tokenizer's folder, read with `tokenizers` alone: padded and cut as transformers does it."""
+"""A CLIP tokenizer's folder, read with `tokenizers` alone: framed and padded as transformers does it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,12 +20,12 @@ _WORDS = r"""'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"""
 
 
 class Tokens(NamedTuple):
-    """A prompt as the text encoder reads it."""
+    """A part of a prompt that fills the text encoder once."""
 
     ids: list[int]
     """Start, words, end, padding: always as many as the encoder takes."""
-    cut: str
-    """The end of the prompt that found no room; empty where all of it fits."""
+    weights: list[float]
+    """The stress of each; 1 for start, end and padding."""
 
 
 class PromptTokenizer:
@@ -55,13 +55,42 @@ class PromptTokenizer:
         self._end = self._id(config, "eos_token", _END, folder)
         self._pad = self._id(config, "pad_token", _END, folder)
 
-    def __call__(self, text: str) -> Tokens:
-        """The ids of a prompt, and the part of it that had to be cut."""
-        encoding = self._tokenizer.encode(text, add_special_tokens=False)
+    def __call__(self, fragments: Sequence[tuple[str, float]]) -> list[Tokens]:
+        """A prompt in as many chunks as it needs, at least one. No chunk ends inside of a word.
+
+        Args:
+            fragments: pieces of text with their weights, as `pictor.core.prompts.fragments` returns them.
+        """
         room = self.max_length - 2
-        cut = text[encoding.offsets[room][0] :].strip() if len(encoding.ids) > room else ""
-        ids = [self._start, *encoding.ids[:room], self._end]
-        return Tokens(ids + [self._pad] * (self.max_length - len(ids)), cut)
+        words: list[tuple[list[int], float]] = []
+        for text, weight in fragments:
+            encoding = self._tokenizer.encode(text, add_special_tokens=False)
+            last: int | None = None
+            for number, word in zip(encoding.ids, encoding.word_ids, strict=True):
+                if word is None or word != last or len(words[-1][0]) == room:
+                    words.append(([], weight))
+                words[-1][0].append(number)
+                last = word
+        chunks: list[tuple[list[int], list[float]]] = [([], [])]
+        for numbers, weight in words:
+            if len(chunks[-1][0]) + len(numbers) > room:
+                chunks.append(([], []))
+            chunks[-1][0].extend(numbers)
+            chunks[-1][1].extend([weight] * len(numbers))
+        return [self._framed(*chunk) for chunk in chunks]
+
+    def text(self, chunks: Sequence[Tokens]) -> str:
+        """The words of these chunks."""
+        special = {self._start, self._end, self._pad}
+        numbers = [number for chunk in chunks for number in chunk.ids if number not in special]
+        # Tokenizers without a decoder leave CLIP's mark of a word's end.
+        return str(self._tokenizer.decode(numbers)).replace("</w>", " ").strip()
+
+    def _framed(self, ids: list[int], weights: list[float]) -> Tokens:
+        padding = self.max_length - 2 - len(ids)
+        return Tokens(
+            [self._start, *ids, self._end, *[self._pad] * padding], [1.0, *weights, 1.0, *[1.0] * padding]
+        )
 
     def _id(self, config: Mapping[str, Any], role: str, usual: str, folder: Path) -> int:
         token = config.get(role) or usual

@@ -1,0 +1,207 @@
+"""What the planning of every painting task shares: defaults, levels, noise, and the checks of each."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from pictor.core.errors import InputError
+from pictor.core.notices import PictorWarning
+from pictor.core.plan import Conditions, Stage, Traits
+from pictor.core.predictions import x0_weights
+from pictor.core.spacings import spacing as spacing_named
+from pictor.sampling import solver as solver_named
+from pictor.tasks.checks import MAX_STEPS, check_guidance, check_integer, check_text
+from pictor.tasks.inputs import digest
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pictor.core.levels import Level
+    from pictor.tasks.wish import Wish
+
+T = TypeVar("T")
+
+_ROUNDING = 1e-9
+"""So that 0.29 of 100 steps is 29, whose product is below that."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settled:
+    """A wish with the model's defaults filled in, checked."""
+
+    num_steps: int
+    guidance_scale: float
+    negative_prompt: str
+    solver: str
+    spacing: str
+    levels: tuple[Level, ...]
+    """Of the whole path."""
+    wrap: tuple[bool, bool]
+
+    def conditions(
+        self, prompts: Sequence[Any], *, allow_empty: bool = False, param: str = "prompt"
+    ) -> tuple[Conditions, ...]:
+        """The conditions of one picture a prompt."""
+        return tuple(
+            Conditions(
+                prompt=check_text(prompt, param, allow_empty=allow_empty),
+                negative_prompt=self.negative_prompt,
+                guidance_scale=self.guidance_scale,
+            )
+            for prompt in prompts
+        )
+
+    def last_levels(self, strength: Any, param: str = "strength") -> tuple[Level, ...]:
+        """The end of the path that a share of the steps goes through.
+
+        Args:
+            strength: the share, above 0 and up to 1; as in the field, the steps are rounded down.
+            param: what the user calls it.
+
+        Raises:
+            InputError: it is out of range, or less than one step.
+        """
+        number = check_share(strength, param)
+        taken = math.floor(number * self.num_steps + _ROUNDING)
+        if taken == 0:
+            raise InputError(
+                f"{param} {number:g} of {self.num_steps} steps is less than one step",
+                expected=f"at least {1 / self.num_steps:.3g}",
+                remedy=f"Take {math.ceil(1 / number - _ROUNDING)} steps or more.",
+                param=param,
+            )
+        return self.levels[self.num_steps - taken :]
+
+
+def settle(wish: Wish, traits: Traits) -> Settled:
+    """Fill in and check what all tasks are asked for.
+
+    Raises:
+        InputError: a parameter is out of its range.
+        PlanError: the levels do not fit the model's prediction.
+    """
+    defaults = traits.defaults
+    negative = check_text(wish.negative_prompt, "negative_prompt", allow_empty=True)
+    guidance = check_guidance(given_or(wish.guidance_scale, defaults.guidance_scale))
+    steps = check_integer(given_or(wish.num_steps, defaults.num_steps), "num_steps", 1, MAX_STEPS)
+    solver = given_or(wish.solver, defaults.solver)
+    spacing = given_or(wish.spacing, defaults.spacing)
+    compile_solver = solver_named(solver)
+    levels = tuple(spacing_named(spacing)(traits.path, steps))
+    for step in compile_solver(levels):
+        x0_weights(traits.prediction, step.level, traits.sigma_data)
+    if negative.strip() and guidance == 1.0:
+        warnings.warn("the negative prompt has no effect at guidance 1", PictorWarning, stacklevel=2)
+    if guidance == 0.0:
+        warnings.warn("the prompt has no effect at guidance 0", PictorWarning, stacklevel=2)
+    return Settled(
+        num_steps=steps,
+        guidance_scale=guidance,
+        negative_prompt=negative,
+        solver=solver,
+        spacing=spacing,
+        levels=levels,
+        wrap=_sides(wish.tile),
+    )
+
+
+def stage(
+    wish: Wish,
+    settled: Settled,
+    traits: Traits,
+    *,
+    size: tuple[int, int],
+    conditions: tuple[Conditions, ...],
+    levels: tuple[Level, ...] | None = None,
+    **more: Any,
+) -> Stage:
+    """A stage of this size, with the wish's noise if it names any.
+
+    Args:
+        wish: the task's request.
+        settled: what `settle` made of it.
+        traits: the model's.
+        size: width and height in pixels, checked.
+        conditions: one a picture.
+        levels: None for the whole path.
+        more: further fields of `Stage`.
+
+    Raises:
+        InputError: the latents are of another shape.
+    """
+    shape = latent_shape(size, traits)
+    if wish.latents is not None:
+        more["noise"] = _checked_latents(wish.latents, (len(conditions), *shape))
+    return Stage(
+        size=size,
+        latent_shape=shape,
+        conditions=conditions,
+        solver=settled.solver,
+        levels=settled.levels if levels is None else levels,
+        wrap=settled.wrap,
+        **more,
+    )
+
+
+def latents_digest(stage: Stage, wish: Wish) -> dict[str, str]:
+    """The entry of `Plan.inputs` for given latents."""
+    given = wish.latents is not None and stage.noise is not None
+    return {"latents": digest(stage.noise)} if given and stage.noise is not None else {}
+
+
+def latent_shape(size: tuple[int, int], traits: Traits) -> tuple[int, int, int]:
+    """C, h, w of a picture of this size."""
+    return traits.latent_channels, size[1] // traits.latent_stride, size[0] // traits.latent_stride
+
+
+def given_or(value: T | None, default: T) -> T:
+    """The value, or the default where it is None."""
+    return default if value is None else value
+
+
+def check_share(value: Any, param: str) -> float:
+    """A number above 0 and up to 1."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
+        raise InputError(f"{param} is {value!r}", expected="a number above 0 and up to 1", param=param)
+    return float(value)
+
+
+def check_number(value: Any, param: str, low: float, high: float) -> float:
+    """A number from low to high, both included."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        raise InputError(f"{param} is {value!r}", expected=f"a number from {low:g} to {high:g}", param=param)
+    return float(value)
+
+
+def _sides(tile: Any) -> tuple[bool, bool]:
+    if tile not in ("", "x", "y", "xy"):
+        raise InputError(
+            f"tile is {tile!r}", expected="x (sideways), y (up and down), xy, or nothing", param="tile"
+        )
+    return "x" in tile, "y" in tile
+
+
+def _checked_latents(latents: Any, shape: tuple[int, int, int, int]) -> NDArray[np.float32]:
+    try:
+        noise = np.asarray(latents, np.float32)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"latents are no array of numbers ({error})", expected=f"the shape {list(shape)}", param="latents"
+        ) from None
+    if noise.shape == shape[1:]:
+        noise = np.broadcast_to(noise, shape)
+    if noise.shape != shape:
+        raise InputError(
+            f"latents have the shape {list(noise.shape)}",
+            expected=f"the shape {list(shape)}, or {list(shape[1:])} for all pictures",
+            param="latents",
+        )
+    if not np.isfinite(noise).all():
+        raise InputError("latents hold a number that is not finite", param="latents")
+    return np.ascontiguousarray(noise)
