@@ -14,7 +14,7 @@ from pictor.backends.export import export_part
 from pictor.backends.graph import check_graph
 from pictor.backends.onnx import OnnxModule
 from pictor.backends.torch import TorchModule
-from pictor.backends.weights import find_weights, read_header
+from pictor.backends.weights import only_weights, read_header
 from pictor.core.errors import ModelError
 
 SHAPES = [(1, 8, 8, 32), (2, 8, 8, 5), (3, 4, 10, 1), (1, 2, 2, 32)]
@@ -56,7 +56,7 @@ def test_weights_are_stored_once(tiny_folder, name):
     path = graph_path(tiny_folder, name)
     assert path.stat().st_size < 200_000
     linked = check_graph(path)
-    entries = read_header(find_weights(path.parent))
+    entries = read_header(only_weights(path.parent))
     assert len({tensor.name for tensor in linked}) == len(linked)
     model = onnx.load(path, load_external_data=False)
     inline = sum(item.ByteSize() for item in model.graph.initializer if not item.external_data)
@@ -126,7 +126,7 @@ def test_tied_parameters_share_their_bytes(tiny_folder, tmp_path, inputs, monkey
         return network
 
     shutil.copytree(tiny_folder / "vae", tmp_path / "vae")
-    weights = find_weights(tmp_path / "vae")
+    weights = only_weights(tmp_path / "vae")
     tensors = load_file(weights)
     del tensors["decoder.layers.5.conv.0.weight"]  # as safetensors does with the second of two names
     save_file(tensors, weights, metadata={"format": "pt"})
@@ -134,13 +134,13 @@ def test_tied_parameters_share_their_bytes(tiny_folder, tmp_path, inputs, monkey
     ours = OnnxModule(export_part(tmp_path, "decoder")).run(**inputs("decoder"))["image"]
     with torch.inference_mode():
         latent = torch.from_numpy(inputs("decoder")["latent"])
-        theirs = tied(tmp_path, "decoder").decode(latent).sample.numpy()
+        theirs = tied(tmp_path, PARTS["decoder"]).decode(latent).sample.numpy()
     np.testing.assert_allclose(ours, theirs, atol=1e-4)
 
 
 def test_an_unaligned_file_is_refused(tmp_path):
     tiny.build(tmp_path)
-    weights = find_weights(tmp_path / "vae")
+    weights = only_weights(tmp_path / "vae")
     data = weights.read_bytes()
     size = int.from_bytes(data[:8], "little")
     weights.write_bytes((size + 1).to_bytes(8, "little") + data[8 : 8 + size] + b" " + data[8 + size :])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from pictor.backends.weights import Entry, find_weights, read_header
+from pictor.backends.weights import Entry, find_weights, only_weights, read_header
 from pictor.core.errors import ModelError
 
 
@@ -92,13 +92,40 @@ def test_only_safetensors_are_weights(tmp_path):
         find_weights(tmp_path)
     half = tmp_path / "diffusion_pytorch_model.fp16.safetensors"
     half.touch()
-    assert find_weights(tmp_path) == half
+    assert find_weights(tmp_path) == [half]
     full = tmp_path / "diffusion_pytorch_model.safetensors"
     full.touch()
-    assert find_weights(tmp_path) == full
+    assert find_weights(tmp_path) == [full]
 
 
-def test_weights_in_several_files_are_refused(tmp_path):
-    (tmp_path / "model.safetensors.index.json").touch()
-    with pytest.raises(ModelError, match="several files"):
+def index_of(folder, names):
+    record = {"weight_map": {str(at): name for at, name in enumerate(names)}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(record))
+
+
+def test_weights_in_several_files_are_all_found(tmp_path):
+    names = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
+    for name in names:
+        (tmp_path / name).touch()
+    index_of(tmp_path, [names[1], names[0], names[1]])
+    assert find_weights(tmp_path) == [tmp_path / name for name in names]
+    with pytest.raises(ModelError, match="2 files"):
+        only_weights(tmp_path)
+    (tmp_path / names[1]).unlink()
+    with pytest.raises(ModelError, match="lacks 1 of 2 files of weights, model-00002"):
+        find_weights(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{}", '{"weight_map": 3}', '{"weight_map": {}}', '{"weight_map": {"a": 3}}']
+)
+def test_damaged_indexes_are_named(tmp_path, text):
+    (tmp_path / "model.safetensors.index.json").write_text(text)
+    with pytest.raises(ModelError, match=r"index\.json is damaged"):
+        find_weights(tmp_path)
+
+
+def test_indexes_name_no_files_elsewhere(tmp_path):
+    index_of(tmp_path, ["../model.safetensors"])
+    with pytest.raises(ModelError, match="damaged"):
         find_weights(tmp_path)

@@ -152,9 +152,7 @@ def test_a_long_prompt_is_cut_with_a_warning(run, room):
     code, out, err = run("generate", "a red cat " * 200, "--steps", 1)
     assert code == 0
     assert len(out.splitlines()) == 1
-    assert err.startswith(
-        "warning: the prompt is longer than 8 times 32 tokens; this was cut: 'a red cat"
-    )
+    assert err.startswith("warning: the prompt is longer than 8 times 32 tokens; this was cut: 'a red cat")
     assert err.count("\n") == 1
 
 

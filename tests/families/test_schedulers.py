@@ -124,7 +124,7 @@ def test_every_usual_solver_and_spacing_exists():
         ("DDIMScheduler", {"beta_start": -1.0}),
         ("DDIMScheduler", {"beta_start": "much"}),
         ("DDIMScheduler", {"trained_betas": [0.1, "x"]}),
-        ("FlowMatchEulerDiscreteScheduler", {"use_dynamic_shifting": True}),
+        ("FlowMatchEulerDiscreteScheduler", {"shift_terminal": 0.1}),
         ("EDMEulerScheduler", {"prediction_type": "v_prediction"}),
     ],
 )

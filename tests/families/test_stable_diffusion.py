@@ -112,7 +112,7 @@ def test_damaged_weights_are_named(tiny_copy, name, damage):
 @pytest.mark.parametrize(
     ("name", "changes", "says"),
     [
-        ("model_index.json", {"_class_name": "StableDiffusionXLPipeline"}, "StableDiffusionXLPipeline"),
+        ("model_index.json", {"_class_name": "KandinskyPipeline"}, "KandinskyPipeline"),
         ("model_index.json", {"_class_name": None}, "model_index"),
         ("model_index.json", {"unet": ["diffusers", "FluxTransformer2DModel"]}, "FluxTransformer2DModel"),
         ("model_index.json", {"vae": ...}, "vae"),

@@ -1,5 +1,6 @@
 """What a runnable part of a model is, whichever runtime runs it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -37,47 +38,116 @@ class Module(Protocol):
         """
 
 
+Tensors = dict[str, Any]
+"""torch tensors by name."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """Where a part lies in a diffusers folder, and what it is called with."""
+    """Where a part lies in a diffusers folder, which classes it is of, and how they are called."""
 
+    name: str
     subfolder: str
-    graph: str
-    """File name of its ONNX graph."""
+    library: str
+    """"diffusers" or "transformers"."""
+    classes: tuple[str, ...]
+    """Its classes in that library that are known to be called as `call` does."""
     inputs: dict[str, str]
     """Input name -> shape, one letter or number an axis; a letter may be any size."""
     outputs: tuple[str, ...]
     """Names of the outputs that every network of this part has."""
+    call: Callable[[Any, Tensors], Tensors]
+    """From the network and its inputs on its device to its outputs; imports nothing."""
+    loaded_as: str = ""
+    """The class to load it with where its configuration names another of `classes`, for training it, say."""
+    graph: str = ""
+    """File name of its ONNX graph, where it can have one."""
+    unused: tuple[str, ...] = ()
+    """Children of the network that `call` has no use for, where they are there."""
+    images: bool = True
+    """Whether it computes on planes, which processors read channels last."""
 
+
+def call_unet(network: Any, inputs: Tensors) -> Tensors:
+    words = {"encoder_hidden_states": inputs["encoder_hidden_states"]}
+    return {"out_sample": network(inputs["sample"], inputs["timestep"], **words).sample}
+
+
+def call_decoder(network: Any, inputs: Tensors) -> Tensors:
+    return {"image": network.decode(inputs["latent"]).sample}
+
+
+def call_encoder(network: Any, inputs: Tensors) -> Tensors:
+    """The mode of the latent's distribution, where it has one."""
+    out = network.encode(inputs["image"])
+    if hasattr(out, "latent_dist"):
+        return {"latent": out.latent_dist.mode()}
+    return {"latent": out.latent if hasattr(out, "latent") else out.latents}
+
+
+def call_text_encoder(network: Any, inputs: Tensors) -> Tensors:
+    out = network(input_ids=inputs["input_ids"])
+    optional = {key: getattr(out, key, None) for key in ("pooler_output", "text_embeds")}
+    return {"last_hidden_state": out.last_hidden_state} | {
+        key: tensor for key, tensor in optional.items() if tensor is not None
+    }
+
+
+_AUTOENCODERS = ("AutoencoderTiny", "AutoencoderKL", "AutoencoderDC")
 
 PARTS: dict[str, Part] = {
-    "unet": Part(
-        subfolder="unet",
-        graph="model.onnx",
-        inputs={"sample": "BCHW", "timestep": "B", "encoder_hidden_states": "BTD"},
-        outputs=("out_sample",),
-    ),
-    "decoder": Part(
-        subfolder="vae",
-        graph="decoder.onnx",
-        inputs={"latent": "BChw"},
-        outputs=("image",),
-    ),
-    "encoder": Part(
-        subfolder="vae",
-        graph="encoder.onnx",
-        inputs={"image": "B3HW"},
-        outputs=("latent",),
-    ),
-    "text_encoder": Part(
-        subfolder="text_encoder",
-        graph="model.onnx",
-        inputs={"input_ids": "BT"},
-        outputs=("last_hidden_state",),
-    ),
+    part.name: part
+    for part in (
+        Part(
+            name="unet",
+            subfolder="unet",
+            library="diffusers",
+            classes=("UNet2DConditionModel",),
+            inputs={"sample": "BCHW", "timestep": "B", "encoder_hidden_states": "BTD"},
+            outputs=("out_sample",),
+            call=call_unet,
+            graph="model.onnx",
+        ),
+        Part(
+            name="decoder",
+            subfolder="vae",
+            library="diffusers",
+            classes=_AUTOENCODERS,
+            inputs={"latent": "BChw"},
+            outputs=("image",),
+            call=call_decoder,
+            graph="decoder.onnx",
+            unused=("encoder", "quant_conv"),
+        ),
+        Part(
+            name="encoder",
+            subfolder="vae",
+            library="diffusers",
+            classes=_AUTOENCODERS,
+            inputs={"image": "B3HW"},
+            outputs=("latent",),
+            call=call_encoder,
+            graph="encoder.onnx",
+            unused=("decoder", "post_quant_conv"),
+        ),
+        Part(
+            name="text_encoder",
+            subfolder="text_encoder",
+            library="transformers",
+            classes=("CLIPTextModel", "CLIPTextModelWithProjection"),
+            inputs={"input_ids": "BT"},
+            outputs=("last_hidden_state",),
+            call=call_text_encoder,
+            graph="model.onnx",
+            images=False,
+        ),
+    )
 }
-"""The parts of a text-to-image model. Latents are what the autoencoder itself makes and takes: the caller
-applies its scaling factor. A text encoder also returns `pooler_output` or `text_embeds` where it has them."""
+"""The parts of a text-to-image model of the shape of Stable Diffusion.
+
+Latents are what the autoencoder itself makes and takes: the caller applies its scaling factor. A text encoder
+also returns `pooler_output` or `text_embeds` where it has them.
+"""
 
 
 def first_line(error: BaseException) -> str:

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pictor.backends.base import PARTS, Array, first_line
+from pictor.backends.base import PARTS, Array, Part, first_line
 from pictor.backends.graph import check_graph
-from pictor.backends.torch import call, load_network, require_torch
-from pictor.backends.weights import ITEM_SIZES, Entry, find_weights, read_header
+from pictor.backends.torch import load_network, require_torch
+from pictor.backends.weights import ITEM_SIZES, Entry, only_weights, read_header
 from pictor.core.errors import MissingExtraError, ModelError
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def export_part(folder: Path, name: str) -> Path:
         raise MissingExtraError("exporting a model") from error
     part = PARTS[name]
     place = folder / part.subfolder
-    weights = find_weights(place)
+    weights = only_weights(place)
     entries = read_header(weights)
     for key, entry in entries.items():
         if entry.offset % ITEM_SIZES[entry.dtype]:  # the runtime computes with the mapped file itself
@@ -85,10 +85,10 @@ def export_part(folder: Path, name: str) -> Path:
                 expected=f"a multiple of {ITEM_SIZES[entry.dtype]}",
                 remedy="Save the file again with the safetensors library.",
             )
-    network = load_network(folder, name)
+    network = load_network(folder, part)
     try:
         with quiet():
-            graph = _trace(network, name)
+            graph = _trace(network, part)
     except Exception as error:  # the exporter raises whatever it meets
         raise ModelError(f"cannot trace the network in {place}: {first_line(error)}") from error
     link(graph, weights, entries)
@@ -98,7 +98,7 @@ def export_part(folder: Path, name: str) -> Path:
     return path
 
 
-def _trace(network: "torch.nn.Module", name: str) -> "Graph":
+def _trace(network: "torch.nn.Module", part: Part) -> "Graph":
     """Turn a network into a graph whose parameters are inputs, so that no optimisation can change them."""
     import torch
     from onnxscript import optimizer
@@ -111,11 +111,11 @@ def _trace(network: "torch.nn.Module", name: str) -> "Graph":
             self.network = network
 
         def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
-            return tuple(call(name, self.network, dict(zip(inputs, tensors, strict=True))).values())
+            return tuple(part.call(self.network, dict(zip(inputs, tensors, strict=True))).values())
 
-    inputs, dynamic = _examples(network, name)
+    inputs, dynamic = _examples(network, part.name)
     with torch.no_grad():
-        outputs = list(call(name, network, inputs))
+        outputs = list(part.call(network, inputs))
         program = torch.onnx.export(
             Called().eval(),
             tuple(inputs.values()),

@@ -4,6 +4,7 @@ Importing this file does not import torch: that happens when a network is loaded
 """
 
 import contextlib
+import inspect
 import json
 import threading
 from collections.abc import Iterator
@@ -12,19 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pictor.backends.base import PARTS, Array, first_line
+from pictor.backends.base import PARTS, Array, Part, first_line
 from pictor.backends.weights import find_weights, read_header
 from pictor.core.errors import InputError, MissingExtraError, ModelError, PictorError
 
 if TYPE_CHECKING:
     import torch
-
-CLASSES = {
-    "unet": ("diffusers", ("UNet2DConditionModel",)),
-    "vae": ("diffusers", ("AutoencoderTiny", "AutoencoderKL")),
-    "text_encoder": ("transformers", ("CLIPTextModel", "CLIPTextModelWithProjection")),
-}
-"""Subfolder -> library, and its classes that are known to be called as `call` does."""
 
 DTYPES = ("auto", "float32", "float16", "bfloat16")
 
@@ -37,17 +31,17 @@ class TorchModule:
 
     Args:
         folder: the model folder, the one with model_index.json.
-        name: a key of `PARTS`.
+        part: a key of `PARTS`, or another part.
         device: "cpu", "cuda", "cuda:1", ...; "auto" is a GPU where there is one.
         dtype: "float32", "float16" or "bfloat16"; "auto" is float32 on a CPU, where halves are many times
             slower, and float16 elsewhere, except for autoencoders whose configuration forbids it.
     """
 
-    def __init__(self, folder: Path, name: str, *, device: str = "auto", dtype: str = "auto") -> None:
+    def __init__(self, folder: Path, part: str | Part, *, device: str = "auto", dtype: str = "auto") -> None:
         if dtype not in DTYPES:
             raise InputError(f"unknown dtype {dtype!r}", expected=", ".join(DTYPES), param="dtype")
         self.folder = folder
-        self.name = name
+        self.part = PARTS[part] if isinstance(part, str) else part
         self.device = device
         self.dtype = dtype
         self._network: Any = None
@@ -70,27 +64,27 @@ class TorchModule:
         self.load()
         import torch
 
-        expected = PARTS[self.name].inputs
+        expected, name = self.part.inputs, self.part.name
         if arrays.keys() != expected.keys():
             raise PictorError(
-                f"{self.name} was given the inputs {', '.join(sorted(arrays))}", expected=", ".join(expected)
+                f"{name} was given the inputs {', '.join(sorted(arrays))}", expected=", ".join(expected)
             )
         try:
             with torch.inference_mode():
-                outputs = call(
-                    self.name, self._network, {key: self._send(key, arrays[key]) for key in expected}
+                outputs = self.part.call(
+                    self._network, {key: self._send(key, arrays[key]) for key in expected}
                 )
                 return {key: tensor.float().cpu().numpy() for key, tensor in outputs.items()}
         except (RuntimeError, ValueError, IndexError) as error:
-            shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in arrays.items())
-            raise PictorError(f"{self.name} cannot run with {shapes}: {first_line(error)}") from error
+            shapes = ", ".join(f"{key} {list(array.shape)}" for key, array in arrays.items())
+            raise PictorError(f"{name} cannot run with {shapes}: {first_line(error)}") from error
 
     def _open(self) -> Any:
         require_torch("the torch backend")
         import torch
 
         device = find_device(self.device)
-        network = load_network(self.folder, self.name)
+        network = load_network(self.folder, self.part)
         if self.dtype == "auto":
             upcast = bool(getattr(network.config, "force_upcast", False))
             dtype = torch.float32 if device.type == "cpu" or upcast else torch.float16
@@ -98,7 +92,7 @@ class TorchModule:
             dtype = getattr(torch, self.dtype)
         with _quiet():
             network.to(device=device, dtype=dtype)
-            if PARTS[self.name].subfolder != "text_encoder":
+            if self.part.images:
                 network.to(memory_format=torch.channels_last)
         return network
 
@@ -113,40 +107,12 @@ class TorchModule:
         return torch.from_numpy(np.ascontiguousarray(array, np.float32)).to(network.device, dtype)
 
 
-def call(name: str, network: Any, inputs: dict[str, "torch.Tensor"]) -> dict[str, "torch.Tensor"]:
-    """Call a network of diffusers or transformers by the names in `PARTS`.
-
-    Args:
-        name: a key of `PARTS`.
-        network: what `load_network` returned for it.
-        inputs: tensors by name, on the network's device.
-
-    Returns:
-        Tensors by name. An encoder's latent is the mode of its distribution, where it has one.
-    """
-    if name == "unet":
-        out = network(
-            inputs["sample"], inputs["timestep"], encoder_hidden_states=inputs["encoder_hidden_states"]
-        )
-        return {"out_sample": out.sample}
-    if name == "decoder":
-        return {"image": network.decode(inputs["latent"]).sample}
-    if name == "encoder":
-        out = network.encode(inputs["image"])
-        return {"latent": out.latent_dist.mode() if hasattr(out, "latent_dist") else out.latents}
-    out = network(input_ids=inputs["input_ids"])
-    optional = {key: getattr(out, key, None) for key in ("pooler_output", "text_embeds")}
-    return {"last_hidden_state": out.last_hidden_state} | {
-        key: tensor for key, tensor in optional.items() if tensor is not None
-    }
-
-
-def load_network(folder: Path, name: str) -> Any:
+def load_network(folder: Path, part: Part) -> Any:
     """Load one part with its class in diffusers or transformers, in float32 on the CPU, ready to be run.
 
     Args:
         folder: the model folder.
-        name: a key of `PARTS`. An autoencoder is loaded without the half that the part does not need.
+        part: which. What it has no use for is not kept.
 
     Raises:
         MissingExtraError: torch, diffusers or transformers are not installed.
@@ -155,16 +121,16 @@ def load_network(folder: Path, name: str) -> Any:
     require_torch("the torch backend")
     import torch
 
-    subfolder = PARTS[name].subfolder
-    place = folder / subfolder
-    weights = find_weights(place)
-    read_header(weights)
-    kind = _network_class(place, subfolder)
+    place = folder / part.subfolder
+    files = find_weights(place)
+    for file in files:
+        read_header(file)
+    kind = _network_class(place, part)
     options: dict[str, Any] = {"use_safetensors": True, "local_files_only": True, "output_loading_info": True}
-    if weights.name.endswith(".fp16.safetensors"):
+    if ".fp16" in files[0].name:
         options["variant"] = "fp16"
     # transformers has renamed diffusers' word for it
-    options["dtype" if CLASSES[subfolder][0] == "transformers" else "torch_dtype"] = torch.float32
+    options["dtype" if part.library == "transformers" else "torch_dtype"] = torch.float32
     try:
         with _quiet():
             network, report = kind.from_pretrained(place, **options)
@@ -172,9 +138,8 @@ def load_network(folder: Path, name: str) -> Any:
         raise ModelError(f"cannot load {place}: {first_line(error)}") from error
     missing = sorted(report["missing_keys"])
     if missing:  # the libraries would go on with random numbers
-        raise ModelError(f"{weights} lacks {len(missing)} tensors, {missing[0]!r} among them")
-    unused = {"decoder": ("encoder", "quant_conv"), "encoder": ("decoder", "post_quant_conv")}.get(name, ())
-    for child in unused:
+        raise ModelError(f"{files[0]} lacks {len(missing)} tensors, {missing[0]!r} among them")
+    for child in part.unused:
         if getattr(network, child, None) is not None:
             setattr(network, child, None)
     return network.eval().requires_grad_(False)
@@ -220,8 +185,7 @@ def require_torch(feature: str) -> None:
         raise MissingExtraError(feature) from error
 
 
-def _network_class(place: Path, subfolder: str) -> Any:
-    library, known = CLASSES[subfolder]
+def _network_class(place: Path, part: Part) -> Any:
     path = place / "config.json"
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
@@ -230,10 +194,28 @@ def _network_class(place: Path, subfolder: str) -> Any:
         raise ModelError(f"cannot read {path}: {error.strerror}") from error
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise ModelError(f"{path} is damaged", expected="the configuration of a network") from error
-    if name not in known:
-        raise ModelError(f"{path} is for the class {name!r}", expected=" or ".join(known))
+    if name not in part.classes:
+        raise ModelError(f"{path} is for the class {name!r}", expected=" or ".join(part.classes))
     # The modules are lazy: the attribute is what imports the class.
-    return getattr(__import__(library), name)
+    return getattr(__import__(part.library), part.loaded_as or name)
+
+
+def pipeline_default(pipeline: str, parameter: str) -> Any:
+    """What a pipeline of diffusers is called with where its user does not say.
+
+    Some models were trained with texts or numbers that stand nowhere else.
+
+    Args:
+        pipeline: name of its class.
+        parameter: of its `__call__`.
+
+    Raises:
+        MissingExtraError: diffusers is not installed.
+    """
+    require_torch("this kind of model")
+    import diffusers
+
+    return inspect.signature(getattr(diffusers, pipeline).__call__).parameters[parameter].default
 
 
 @contextlib.contextmanager

@@ -72,26 +72,61 @@ def read_header(path: Path) -> dict[str, Entry]:
     return entries
 
 
-def find_weights(folder: Path) -> Path:
-    """The one safetensors file of a part's folder, not its `.fp16` twin where there are both.
+def find_weights(folder: Path) -> list[Path]:
+    """The safetensors files of a part's folder, not their `.fp16` twins where there are both.
+
+    Returns:
+        One file, or all of those that an index names.
 
     Raises:
-        ModelError: there is none, or the weights are split over several files.
+        ModelError: there is none, or the index is damaged or names a file that is not there.
     """
     for stem in ("diffusion_pytorch_model", "model"):
         for variant in ("", ".fp16"):
             path = folder / f"{stem}{variant}.safetensors"
             if path.exists():
-                return path
-    if any(folder.glob("*.safetensors.index.json")):
-        raise ModelError(
-            f"the weights in {folder} are split over several files", expected="one .safetensors file"
-        )
+                return [path]
+            index = folder / f"{stem}.safetensors.index{variant}.json"
+            if index.exists():
+                return _shards(index)
     raise ModelError(
         f"no weights in {folder}",
         expected="diffusion_pytorch_model.safetensors or model.safetensors",
         remedy="Pickled weights (.bin, .ckpt) are never loaded: convert them to safetensors.",
     )
+
+
+def only_weights(folder: Path) -> Path:
+    """The one safetensors file of a part's folder.
+
+    Raises:
+        ModelError: there is none, or the weights are split over several files.
+    """
+    files = find_weights(folder)
+    if len(files) != 1:
+        raise ModelError(
+            f"the weights in {folder} are split over {len(files)} files", expected="one .safetensors file"
+        )
+    return files[0]
+
+
+def _shards(index: Path) -> list[Path]:
+    """The files that an index of split weights names, each in the index's own folder."""
+    try:
+        names = sorted(set(json.loads(index.read_bytes())["weight_map"].values()))
+        plain = all(Path(name).name == name for name in names)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ModelError(f"{index} is damaged ({error!r})", expected="an index of weights") from None
+    if not names or not plain:
+        raise ModelError(f"{index} is damaged", expected="names of files beside it")
+    files = [index.parent / name for name in names]
+    if missing := [file.name for file in files if not file.exists()]:
+        raise ModelError(
+            f"{index.parent} lacks {len(missing)} of {len(files)} files of weights, {missing[0]} among them",
+            expected="all that its index names",
+            remedy=REMEDY,
+        )
+    return files
 
 
 def _entry(path: Path, name: str, item: object, begin: int) -> Entry:

@@ -5,7 +5,7 @@ Array shapes: N pictures, C channels, h, w latent rows and columns, H, W pixels.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +46,9 @@ class Traits:
     abilities: frozenset[str]
     """Of ABILITIES."""
     path: Path
+    """For pictures of the default size, where it depends on that."""
+    path_of_size: Callable[[tuple[int, int]], Path] | None = None
+    """From width and height in pixels, for models whose noise grows with the picture."""
     prediction: str
     sigma_data: float = 1.0
     latent_channels: int
@@ -59,7 +62,13 @@ class Traits:
     max_tokens: int
     sees_mask: bool = False
     """The network takes the mask and the masked picture as further channels (models made for inpainting)."""
+    embeds_guidance: bool = False
+    """The network takes the guidance scale as an input, and has learnt to follow it (models made so)."""
     defaults: Defaults
+
+    def path_for(self, size: tuple[int, int]) -> Path:
+        """The noise path of a picture of this size."""
+        return self.path if self.path_of_size is None else self.path_of_size(size)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -39,7 +39,8 @@ def denoiser(bundle: Bundle, stage: Stage, words: Words, states: States, batch: 
         states: of that stage.
         batch: which pictures the rows are.
     """
-    rules = [classifier_free(stage.conditions[picture].guidance_scale) for picture in batch]
+    asked = [stage.conditions[picture].guidance_scale for picture in batch]
+    rules = [classifier_free(1.0 if bundle.traits.embeds_guidance else scale) for scale in asked]
 
     def looking(cut: Callable[[NDArray[Any]], NDArray[Any]]) -> Denoise:
         predict: Predict = _predict(bundle, words, states, batch, cut)

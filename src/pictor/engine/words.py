@@ -35,23 +35,28 @@ class Words:
 
     def __init__(self, stage: Stage, bundle: Bundle) -> None:
         self._conditions = stage.conditions
+        self._embeds_guidance = bundle.traits.embeds_guidance
         self._ratios = [level.k for level in stage.levels[:-1]] or [0.0]
-        texts = {text for one in stage.conditions for text in self._texts(one)}
-        # Sorted, since warnings come in this order.
-        chunks = max((bundle.count_chunks(text) for text in texts), default=1)
-        self._embeds: dict[str, Embeds] = {
-            text: bundle.encode_prompt(text, chunks=chunks, size=stage.size) for text in sorted(texts)
+        wanted = {text for one in stage.conditions for text in self._wanted(one)}
+        chunks = max((bundle.count_chunks(text) for text, _ in wanted), default=1)
+        self._embeds: dict[tuple[str, bool], Embeds] = {
+            # Sorted, since warnings come in this order.
+            (text, negative): bundle.encode_prompt(text, chunks=chunks, size=stage.size, negative=negative)
+            for text, negative in sorted(wanted)
         }
 
-    def _texts(self, conditions: Conditions) -> set[str]:
-        """Every text that is asked for at some step; at guidance 0 not the prompt, at 1 not the other."""
+    def _wanted(self, conditions: Conditions) -> set[tuple[str, bool]]:
+        """Every text that is asked for at some step, and whether as the negative prompt.
+
+        At guidance 0 the prompt is not, at 1 the negative prompt is not.
+        """
+        texts: list[tuple[str, bool]] = []
+        if conditions.guidance_scale != 0.0 or self._embeds_guidance:
+            texts += [(text, False) for text in (conditions.prompt, *(t for _, t in conditions.directions))]
+        if conditions.guidance_scale != 1.0 and not self._embeds_guidance:
+            texts.append((conditions.negative_prompt, True))
         steps = range(len(self._ratios))
-        wanted: list[str] = []
-        if conditions.guidance_scale != 0.0:
-            wanted += [conditions.prompt, *(text for _, text in conditions.directions)]
-        if conditions.guidance_scale != 1.0:
-            wanted.append(conditions.negative_prompt)
-        return {at_step(text, step, len(steps)) for text in wanted for step in steps}
+        return {(at_step(text, step, len(steps)), negative) for text, negative in texts for step in steps}
 
     def step(self, level: Level) -> int:
         """The step that evaluates the network at this level, from 0; solvers may look between levels."""
@@ -60,16 +65,19 @@ class Words:
     def at(self, picture: int, which: Which, level: Level) -> Mapping[str, NDArray[Any]]:
         """The embeddings of one picture, without a batch axis."""
         conditions, step = self._conditions[picture], self.step(level)
+
+        def read(text: str, negative: bool = False) -> Embeds:
+            return self._embeds[at_step(text, step, len(self._ratios)), negative]
+
         if which == "unconditional":
-            return self._embeds[at_step(conditions.negative_prompt, step, len(self._ratios))]
-        embeds = self._embeds[at_step(conditions.prompt, step, len(self._ratios))]
-        if not conditions.directions:
-            return embeds
-        moved = dict(embeds)
+            return read(conditions.negative_prompt, negative=True)
+        embeds = dict(read(conditions.prompt))
         for weight, text in conditions.directions:
-            further = self._embeds[at_step(text, step, len(self._ratios))]
-            moved = {name: array + np.float32(weight) * further[name] for name, array in moved.items()}
-        return moved
+            further = read(text)
+            embeds = {name: array + np.float32(weight) * further[name] for name, array in embeds.items()}
+        if self._embeds_guidance:
+            embeds["guidance"] = np.array(conditions.guidance_scale, np.float32)
+        return embeds
 
     def stacked(
         self, pictures: Sequence[int], which: Sequence[Which], levels: Sequence[Level]

@@ -54,13 +54,16 @@ class Autoencoder(Protocol):
 class EncodePrompt(Protocol):
     """From a prompt to what steers the network."""
 
-    def __call__(self, text: str, *, chunks: int = 1, size: tuple[int, int] | None = None) -> Embeds:
+    def __call__(
+        self, text: str, *, chunks: int = 1, size: tuple[int, int] | None = None, negative: bool = False
+    ) -> Embeds:
         """Arrays without a batch axis, by the names that the network knows. Warns of text that it cuts.
 
         Args:
             text: a prompt, whose stress is heeded.
             chunks: texts of equally many chunks can share a batch; a shorter text is filled up.
-            size: width and height of the picture in pixels, for models that are told.
+            size: width and height of the picture in pixels, for models that are told; None for the default.
+            negative: it is what to keep away from, which some models are told otherwise.
         """
         ...
 

@@ -33,7 +33,6 @@ def plan_image2image(request: Image2Image, traits: Traits) -> Plan:
     """
     seeds = check_seeds(request.seed, check_integer(request.count, "count", 1, MAX_COUNT))
     settled = settle(request, traits)
-    levels = settled.last_levels(request.strength)
     conditions = settled.conditions([request.prompt] * len(seeds))
     size = None if request.size is None else check_size(request.size, traits)
     pixels = read_pixels(request.image, "image")
@@ -44,7 +43,7 @@ def plan_image2image(request: Image2Image, traits: Traits) -> Plan:
         traits,
         size=size,
         conditions=conditions,
-        levels=levels,
+        strength=("strength", request.strength),
         origin=Origin(pictures=(covering(pixels, size),), between=((0, 0, 0.0),) * len(seeds)),
     )
     return Plan(

@@ -77,7 +77,7 @@ def plan_interpolate(request: Interpolate, traits: Traits) -> Plan:
             pictures=tuple(covering(picture, size) for picture in pictures),
             between=tuple((0, 1, way) for way in ways),
         )
-        more["levels"] = settled.last_levels(request.strength)
+        more["strength"] = ("strength", request.strength)
         inputs = {"a": digest(pictures[0]), "b": digest(pictures[1])}
     size = size or check_size(given_or(request.size, traits.defaults.size), traits)
     painted = stage(request, settled, traits, size=size, conditions=conditions, **more)

@@ -55,7 +55,6 @@ def plan_repaint(
     seeds = check_seeds(request.seed, check_integer(request.count, "count", 1, MAX_COUNT))
     feather = check_integer(request.feather, "feather", 0, MAX_FEATHER)
     settled = settle(request, traits)
-    levels = settled.last_levels(request.strength)
     height, width = mask.shape
     left, top, right, bottom = box or (0, 0, width, height)
     if request.size is not None:
@@ -71,12 +70,12 @@ def plan_repaint(
         traits,
         size=size,
         conditions=settled.conditions([request.prompt] * len(seeds), allow_empty=True),
-        levels=levels,
+        strength=("strength", request.strength),
         origin=Origin(
             pictures=(resized(canvas[top:bottom, left:right], size),),
             between=((0, 0, 0.0),) * len(seeds),
-            # All steps: what is under the mask is forgotten.
-            begins=len(levels) <= settled.num_steps,
+            # From pure noise what is under the mask is forgotten.
+            begins=request.strength != 1.0,
         ),
         mask=_resized_mask(seen, size),
     )

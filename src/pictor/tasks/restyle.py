@@ -43,7 +43,6 @@ def plan_restyle(request: Restyle, traits: Traits) -> Plan:
     structure = check_number(request.structure, "structure", 0.0, 1.0)
     amount = check_number(request.amount, "amount", 0.0, 1.0)
     settled = settle(request, traits)
-    levels = settled.last_levels(request.strength)
     size = None if request.size is None else check_size(request.size, traits)
     pixels = read_pixels(request.image, "image")
     size = size or fitting(pixels.shape[1], pixels.shape[0], traits)
@@ -66,7 +65,7 @@ def plan_restyle(request: Restyle, traits: Traits) -> Plan:
         traits,
         size=size,
         conditions=settled.conditions([words] * len(seeds), allow_empty=True),
-        levels=levels,
+        strength=("strength", request.strength),
         origin=Origin(pictures=(covering(pixels, size),), between=((0, 0, 0.0),) * len(seeds)),
         **more,
     )

@@ -22,7 +22,6 @@ from pictor.tasks.inputs import digest
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pictor.core.levels import Level
     from pictor.tasks.wish import Wish
 
 T = TypeVar("T")
@@ -40,8 +39,6 @@ class Settled:
     negative_prompt: str
     solver: str
     spacing: str
-    levels: tuple[Level, ...]
-    """Of the whole path."""
     wrap: tuple[bool, bool]
 
     def conditions(
@@ -57,34 +54,12 @@ class Settled:
             for prompt in prompts
         )
 
-    def last_levels(self, strength: Any, param: str = "strength") -> tuple[Level, ...]:
-        """The end of the path that a share of the steps goes through.
-
-        Args:
-            strength: the share, above 0 and up to 1; as in the field, the steps are rounded down.
-            param: what the user calls it.
-
-        Raises:
-            InputError: it is out of range, or less than one step.
-        """
-        number = check_share(strength, param)
-        taken = math.floor(number * self.num_steps + _ROUNDING)
-        if taken == 0:
-            raise InputError(
-                f"{param} {number:g} of {self.num_steps} steps is less than one step",
-                expected=f"at least {1 / self.num_steps:.3g}",
-                remedy=f"Take {math.ceil(1 / number - _ROUNDING)} steps or more.",
-                param=param,
-            )
-        return self.levels[self.num_steps - taken :]
-
 
 def settle(wish: Wish, traits: Traits) -> Settled:
     """Fill in and check what all tasks are asked for.
 
     Raises:
         InputError: a parameter is out of its range.
-        PlanError: the levels do not fit the model's prediction.
     """
     defaults = traits.defaults
     negative = check_text(wish.negative_prompt, "negative_prompt", allow_empty=True)
@@ -92,13 +67,13 @@ def settle(wish: Wish, traits: Traits) -> Settled:
     steps = check_integer(given_or(wish.num_steps, defaults.num_steps), "num_steps", 1, MAX_STEPS)
     solver = given_or(wish.solver, defaults.solver)
     spacing = given_or(wish.spacing, defaults.spacing)
-    compile_solver = solver_named(solver)
-    levels = tuple(spacing_named(spacing)(traits.path, steps))
-    for step in compile_solver(levels):
-        x0_weights(traits.prediction, step.level, traits.sigma_data)
-    if negative.strip() and guidance == 1.0:
+    solver_named(solver)
+    spacing_named(spacing)
+    if negative.strip() and traits.embeds_guidance:
+        warnings.warn(f"{traits.name} takes no negative prompt", PictorWarning, stacklevel=2)
+    elif negative.strip() and guidance == 1.0:
         warnings.warn("the negative prompt has no effect at guidance 1", PictorWarning, stacklevel=2)
-    if guidance == 0.0:
+    if guidance == 0.0 and not traits.embeds_guidance:
         warnings.warn("the prompt has no effect at guidance 0", PictorWarning, stacklevel=2)
     return Settled(
         num_steps=steps,
@@ -106,7 +81,6 @@ def settle(wish: Wish, traits: Traits) -> Settled:
         negative_prompt=negative,
         solver=solver,
         spacing=spacing,
-        levels=levels,
         wrap=_sides(wish.tile),
     )
 
@@ -118,7 +92,7 @@ def stage(
     *,
     size: tuple[int, int],
     conditions: tuple[Conditions, ...],
-    levels: tuple[Level, ...] | None = None,
+    strength: tuple[str, Any] = ("strength", 1.0),
     **more: Any,
 ) -> Stage:
     """A stage of this size, with the wish's noise if it names any.
@@ -129,24 +103,47 @@ def stage(
         traits: the model's.
         size: width and height in pixels, checked.
         conditions: one a picture.
-        levels: None for the whole path.
+        strength: what the user calls it, and the share of the steps to take, from the clean end.
         more: further fields of `Stage`.
 
     Raises:
-        InputError: the latents are of another shape.
+        InputError: the latents are of another shape, or the strength is out of range or less than a step.
+        PlanError: the levels do not fit the model's prediction.
     """
     shape = latent_shape(size, traits)
     if wish.latents is not None:
         more["noise"] = _checked_latents(wish.latents, (len(conditions), *shape))
+    taken = _steps_taken(strength[1], settled.num_steps, strength[0])
+    levels = spacing_named(settled.spacing)(traits.path_for(size), settled.num_steps)
+    for step in solver_named(settled.solver)(levels):
+        x0_weights(traits.prediction, step.level, traits.sigma_data)
     return Stage(
         size=size,
         latent_shape=shape,
         conditions=conditions,
         solver=settled.solver,
-        levels=settled.levels if levels is None else levels,
+        levels=tuple(levels[settled.num_steps - taken :]),
         wrap=settled.wrap,
         **more,
     )
+
+
+def _steps_taken(strength: Any, num_steps: int, param: str) -> int:
+    """The share of the steps, rounded down as the field does.
+
+    Raises:
+        InputError: it is out of range, or less than one step.
+    """
+    number = check_share(strength, param)
+    taken = math.floor(number * num_steps + _ROUNDING)
+    if taken == 0:
+        raise InputError(
+            f"{param} {number:g} of {num_steps} steps is less than one step",
+            expected=f"at least {1 / num_steps:.3g}",
+            remedy=f"Take {math.ceil(1 / number - _ROUNDING)} steps or more.",
+            param=param,
+        )
+    return taken
 
 
 def latents_digest(stage: Stage, wish: Wish) -> dict[str, str]:

@@ -46,7 +46,7 @@ def plan_steer(request: Steer, traits: Traits) -> Plan:
         pixels = read_pixels(request.start, "start")
         size = size or fitting(pixels.shape[1], pixels.shape[0], traits)
         origin = Origin(pictures=(covering(pixels, size),), between=((0, 0, 0.0),))
-        more: dict[str, Any] = {"origin": origin, "levels": settled.last_levels(request.strength)}
+        more: dict[str, Any] = {"origin": origin, "strength": ("strength", request.strength)}
         inputs = {"start": digest(pixels)}
     else:
         seeds = check_seeds(_seed(request), 1)

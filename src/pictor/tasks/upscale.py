@@ -42,7 +42,6 @@ def plan_upscale(request: Upscale, traits: Traits) -> Plan:
     if request.scale not in SCALES or isinstance(request.scale, bool):
         raise InputError(f"scale is {request.scale!r}", expected="2 or 4", param="scale")
     settled = settle(request, traits)
-    levels = settled.last_levels(request.strength)
     pixels = read_pixels(request.image, "image")
     height, width = (request.scale * side for side in pixels.shape[:2])
     if width * height > MAX_PIXELS:
@@ -67,7 +66,7 @@ def plan_upscale(request: Upscale, traits: Traits) -> Plan:
         traits,
         size=size,
         conditions=settled.conditions([request.prompt] * len(seeds), allow_empty=True),
-        levels=levels,
+        strength=("strength", request.strength),
         origin=Origin(pictures=(np.pad(large, spare, mode="edge"),), between=((0, 0, 0.0),) * len(seeds)),
         tiles=Tiles(size=piece, overlap=_rounded(min(piece) // 4, 0, traits.latent_stride)),
     )

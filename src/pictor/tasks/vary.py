@@ -60,7 +60,7 @@ def plan_vary(request: Vary, traits: Traits) -> Plan:
         wanted = None if request.size is None else check_size(request.size, traits)
         size = wanted or fitting(pixels.shape[1], pixels.shape[0], traits)
         origin = Origin(pictures=(covering(pixels, size),), between=((0, 0, 0.0),) * len(seeds))
-        more = {"origin": origin, "levels": settled.last_levels(amount, "amount")}
+        more = {"origin": origin, "strength": ("amount", amount)}
     painted = stage(request, settled, traits, size=size, conditions=conditions, **more)
     return Plan(
         task=TASK.name,

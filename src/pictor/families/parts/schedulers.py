@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,8 @@ class Schedule:
     sigma_data: float
     solver: str
     spacing: str
+    path_of_tokens: Callable[[int], levels.Path] | None = None
+    """Where the noise grows with the picture: from the tokens that it has for the network."""
 
 
 def read_schedule(file: Path) -> Schedule:
@@ -70,6 +73,7 @@ def read_schedule(file: Path) -> Schedule:
             sigma_data=sigma_data,
             solver=_solver(solver, config),
             spacing=_spacing(spacing, config),
+            path_of_tokens=_path_of_tokens(config),
         )
     except (PictorError, TypeError, ValueError, KeyError, OverflowError) as error:
         raise ModelError(f"{file} cannot be read as a noise path: {error}", param="model") from None
@@ -86,7 +90,11 @@ def _path(kind: str, config: Mapping[str, Any]) -> tuple[levels.Path, str, float
         return path, "edm", sigma_data
     if kind.startswith("FlowMatch"):
         if config.get("use_dynamic_shifting"):
-            raise ValueError("use_dynamic_shifting, a shift that depends on the picture's size")
+            shifted = _path_of_tokens(config)
+            assert shifted is not None  # noqa: S101 - it is there for dynamic shifts
+            return shifted(int(config.get("max_image_seq_len") or 4096)), "flow", 1.0
+        if config.get("shift_terminal") or config.get("invert_sigmas"):
+            raise ValueError("shift_terminal or invert_sigmas, which no model for pictures here has")
         return levels.FlowPath(float(config.get("shift", 1.0))), "flow", 1.0
     prediction = _PREDICTIONS[config.get("prediction_type", "epsilon")]
     if config.get("use_flow_sigmas"):
@@ -94,6 +102,25 @@ def _path(kind: str, config: Mapping[str, Any]) -> tuple[levels.Path, str, float
     if prediction == "flow":
         raise ValueError("flow_prediction without use_flow_sigmas")
     return _vp_path(config), prediction, 1.0
+
+
+def _path_of_tokens(config: Mapping[str, Any]) -> Callable[[int], levels.Path] | None:
+    """Flux's shift (`pictor.core.levels.flow_shift`), as a scheduler's configuration has it."""
+    if not config.get("use_dynamic_shifting"):
+        return None
+    numbers = {
+        "base_tokens": int(config.get("base_image_seq_len") or 256),
+        "max_tokens": int(config.get("max_image_seq_len") or 4096),
+        "base_mu": float(config.get("base_shift") or 0.5),
+        "max_mu": float(config.get("max_shift") or 1.15),
+    }
+    linear = config.get("time_shift_type", "exponential") == "linear"
+
+    def path(tokens: int) -> levels.Path:
+        shift = levels.flow_shift(tokens, **numbers)  # type: ignore[arg-type]
+        return levels.FlowPath(math.log(shift) if linear else shift)
+
+    return path
 
 
 def _vp_path(config: Mapping[str, Any]) -> levels.VPPath:

@@ -1,0 +1,206 @@
+"""Stable Diffusion XL, its refiner and its inpainting models: a UNet that is told of two CLIPs and of sizes.
+
+Legend of array shapes: B rows, T tokens, D width of an embedding, C latent channels, h, w latent rows and
+columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pictor.backends.base import PARTS, Part, Tensors
+from pictor.backends.weights import find_weights, read_header
+from pictor.core.errors import ModelError
+from pictor.core.plan import Traits
+from pictor.families.bundle import Bundle, Family, Network
+from pictor.families.parts.autoencoder import ScaledAutoencoder, latent_stride, scaling
+from pictor.families.parts.clip import clip_part
+from pictor.families.parts.files import read_json
+from pictor.families.parts.hashes import hash_weights
+from pictor.families.parts.opening import Background, check_classes, class_of, open_parts
+from pictor.families.parts.prompts import PromptEncoder
+from pictor.families.parts.schedulers import Schedule, read_schedule
+from pictor.families.parts.tokens import PromptTokenizer
+from pictor.families.parts.unets import seen_channels, unet_sizes
+from pictor.families.parts.wishes import Wishes
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pictor.backends.base import Module
+    from pictor.families.bundle import Embeds
+
+_CLASSES = {
+    "unet": ("UNet2DConditionModel",),
+    "vae": ("AutoencoderTiny", "AutoencoderKL"),
+    "text_encoder_2": ("CLIPTextModelWithProjection",),
+}
+_MAX_TOKENS = 77
+AESTHETIC, NEGATIVE_AESTHETIC = 6.0, 2.5
+"""The scores that the refiner is told a picture has and shall not have: those that it is usually told."""
+
+
+def _call_unet(network: Any, inputs: Tensors) -> Tensors:
+    told = {"text_embeds": inputs["text_embeds"], "time_ids": inputs["time_ids"]}
+    words = {"encoder_hidden_states": inputs["encoder_hidden_states"], "added_cond_kwargs": told}
+    return {"out_sample": network(inputs["sample"], inputs["timestep"], **words).sample}
+
+
+UNET = Part(
+    name="unet",
+    subfolder="unet",
+    library="diffusers",
+    classes=("UNet2DConditionModel",),
+    inputs={
+        "sample": "BCHW",
+        "timestep": "B",
+        "encoder_hidden_states": "BTD",
+        "text_embeds": "BE",
+        "time_ids": "BN",
+    },
+    outputs=("out_sample",),
+    call=_call_unet,
+)
+
+
+def open_stable_diffusion_xl(folder: Path, index: Mapping[str, Any], backend: str) -> Bundle:
+    """Open the folder; see `open_stable_diffusion`.
+
+    Raises:
+        ModelError: a file is missing or damaged, or asks for what this family does not do; names it.
+        MissingExtraError: torch is not installed.
+    """
+    check_classes(folder / "model_index.json", index, _CLASSES)
+    # The refiner reads the second encoder alone.
+    encoders = ["text_encoder"] * (class_of(index, "text_encoder") is not None) + ["text_encoder_2"]
+    unet, vae = (read_json(folder / part / "config.json") for part in ("unet", "vae"))
+    schedule = read_schedule(folder / "scheduler" / "scheduler_config.json")
+    weights = [file for part in ("unet", "vae", *encoders) for file in find_weights(folder / part)]
+    for file in weights:
+        read_header(file)
+    traits = _traits(folder, unet, vae, schedule)
+    scale, shift = scaling(folder / "vae" / "config.json", vae)
+    wanted = [UNET, PARTS["decoder"], PARTS["encoder"], *(clip_part(name) for name in encoders)]
+    chosen, dtype, parts = open_parts(folder, wanted, backend)
+    words = _Words(
+        [
+            PromptEncoder(
+                PromptTokenizer(folder / name.replace("text_encoder", "tokenizer"), _MAX_TOKENS),
+                parts[name],
+                hidden="hidden",
+                pooled="pooled",
+            )
+            for name in encoders
+        ],
+        default_size=traits.defaults.size,
+        scored=bool(index.get("requires_aesthetics_score", False)),
+        zeros=bool(index.get("force_zeros_for_empty_prompt", True)),
+    )
+    return Bundle(
+        traits=traits,
+        network=_network(parts["unet"], traits.latent_channels),
+        autoencoder=ScaledAutoencoder(parts["decoder"], parts["encoder"], scale, shift),
+        encode_prompt=words,
+        count_chunks=words.count_chunks,
+        prepare=Background([parts[name].load for name in (*encoders, "unet", "decoder")]),
+        hash_weights=lambda: hash_weights(folder, weights),
+        backend=chosen,
+        dtype=dtype,
+    )
+
+
+class _Words:
+    """Prompt -> both encoders' tokens side by side, the second one's vector, and the sizes.
+
+    Args:
+        encoders: one or two.
+        default_size: width and height in pixels where none is asked for.
+        scored: whether the network is told an aesthetic score.
+        zeros: whether an empty negative prompt is all zeros.
+    """
+
+    def __init__(
+        self, encoders: Sequence[PromptEncoder], *, default_size: tuple[int, int], scored: bool, zeros: bool
+    ) -> None:
+        self._encoders = encoders
+        self._default_size = default_size
+        self._scored = scored
+        self._zeros = zeros
+
+    def count_chunks(self, text: str) -> int:
+        return max(encoder.count_chunks(text) for encoder in self._encoders)
+
+    def __call__(
+        self, text: str, *, chunks: int = 1, size: tuple[int, int] | None = None, negative: bool = False
+    ) -> Embeds:
+        embeds = [encoder.encode(text, chunks) for encoder in self._encoders]
+        hidden_TD = np.concatenate([one.hidden for one in embeds], axis=1)
+        pooled_D = embeds[-1].pooled
+        assert pooled_D is not None  # noqa: S101 - the encoders were opened with their pooled output
+        if negative and self._zeros and not text.strip():
+            hidden_TD, pooled_D = np.zeros_like(hidden_TD), np.zeros_like(pooled_D)
+        width, height = size or self._default_size
+        # The picture's size before it was cropped, where the crop begins, and its size.
+        told: list[float] = [height, width, 0, 0]
+        told += [NEGATIVE_AESTHETIC if negative else AESTHETIC] if self._scored else [height, width]
+        return {
+            "encoder_hidden_states": hidden_TD,
+            "text_embeds": pooled_D,
+            "time_ids": np.array(told, np.float32),
+        }
+
+
+def _network(unet: Module, channels: int) -> Network:
+    def network(
+        x_BChw: NDArray[np.float32], time_B: NDArray[np.float64], conditions: Embeds
+    ) -> NDArray[np.float32]:
+        words = {name: array for name, array in conditions.items() if name != "beside"}
+        seen = seen_channels(x_BChw, conditions)
+        return unet.run(sample=seen, timestep=time_B, **words)["out_sample"][:, :channels]
+
+    return network
+
+
+def _traits(folder: Path, unet: Mapping[str, Any], vae: Mapping[str, Any], schedule: Schedule) -> Traits:
+    try:
+        stride = latent_stride(vae)
+        sizes = unet_sizes(folder, unet, int(vae.get("latent_channels", 4)), stride)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise ModelError(
+            f"a config.json in {folder} is damaged ({error!r})",
+            expected="diffusers' configurations",
+            param="model",
+        ) from None
+    wishes = Wishes(folder)
+    defaults = wishes.defaults(schedule, sizes.size, guidance_scale=5.0)
+    low, high = wishes.sides(sizes.stride, 2 * max(defaults.size))
+    return Traits(
+        name=wishes.name,
+        abilities=frozenset({"text", "encode"} if sizes.sees_mask else {"text", "whole", "encode"}),
+        path=schedule.path,
+        prediction=schedule.prediction,
+        sigma_data=schedule.sigma_data,
+        latent_channels=sizes.channels,
+        latent_stride=stride,
+        stride=sizes.stride,
+        min_side=low,
+        max_side=high,
+        max_tokens=_MAX_TOKENS,
+        sees_mask=sizes.sees_mask,
+        defaults=defaults,
+    )
+
+
+FAMILY = Family(
+    name="stable_diffusion_xl",
+    pipelines=(
+        "StableDiffusionXLPipeline",
+        "StableDiffusionXLImg2ImgPipeline",
+        "StableDiffusionXLInpaintPipeline",
+    ),
+    open=open_stable_diffusion_xl,
+)

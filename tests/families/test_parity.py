@@ -1,0 +1,300 @@
+"""Every family against diffusers' own pipelines: the same weights, noise, words and levels, to 1e-3.
+
+Where their schedulers are odd (levels cut to integers, shifted twice, an end short of clean), their levels
+are taken, and ours stay right.
+"""
+
+import dataclasses
+import warnings
+
+import numpy as np
+import pytest
+from PIL import Image
+
+torch = pytest.importorskip("torch")
+diffusers = pytest.importorskip("diffusers")
+
+import tiny_families
+from staged import decoded, stage_latents
+
+import pictor
+from pictor.core.levels import CLEAN, Level
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore:.*has no effect:pictor.PictorWarning"),
+]
+
+STEPS, SCALE, SIDE = 6, 3.0, 64
+PROMPT, NEGATIVE = "a red apple on the left of a blue cat", "green"
+
+
+@pytest.fixture(scope="session")
+def folder_of(tmp_path_factory):
+    made = {}
+
+    def folder(name):
+        if name not in made:
+            made[name] = tiny_families.build(name, tmp_path_factory.mktemp("families") / name)
+        return made[name]
+
+    return folder
+
+
+@pytest.fixture
+def opened(folder_of, monkeypatch):
+    """Their pipeline of a class, and our studio, on the same folder."""
+    from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
+
+    # Their encoders draw from a distribution, ours take its mode.
+    monkeypatch.setattr(DiagonalGaussianDistribution, "sample", lambda self, generator=None: self.mode())
+
+    def both(name, kind):
+        folder = folder_of(name)
+        absent = {"text_encoder_3": None, "tokenizer_3": None} if name == "sd3-without-t5" else {}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            theirs = getattr(diffusers, kind).from_pretrained(folder, torch_dtype=torch.float32, **absent)
+        theirs.set_progress_bar_config(disable=True)
+        return theirs, pictor.load(folder)
+
+    return both
+
+
+def noise_of(studio, count=2, seed=5):
+    stride = studio.traits.latent_stride
+    shape = (count, studio.traits.latent_channels, SIDE // stride, SIDE // stride)
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def schedule(theirs, solver):
+    """Their scheduler of this name, its levels, and the factor between their first state and plain noise."""
+    config = theirs.scheduler.config
+    if solver == "flow":
+        theirs.scheduler.set_timesteps(STEPS)
+        sigmas, times = theirs.scheduler.sigmas.double(), theirs.scheduler.timesteps.double()
+        return [
+            *(Level(1 - s, s, t) for s, t in zip(sigmas[:-1].tolist(), times.tolist(), strict=True)),
+            CLEAN,
+        ]
+    kind = {
+        "ddim": diffusers.DDIMScheduler,
+        "euler": diffusers.EulerDiscreteScheduler,
+        "dpmpp_2m": diffusers.DPMSolverMultistepScheduler,
+    }[solver]
+    options = {"set_alpha_to_one": True} if solver == "ddim" else {"timestep_spacing": "linspace"}
+    if solver == "dpmpp_2m":
+        options["final_sigmas_type"] = "zero"
+    theirs.scheduler = kind.from_config(config, **options)
+    theirs.scheduler.set_timesteps(STEPS)
+    times = theirs.scheduler.timesteps.double().tolist()
+    if solver == "ddim":
+        alphas = theirs.scheduler.alphas_cumprod.double()[theirs.scheduler.timesteps].tolist()
+        return [*(Level(a**0.5, (1 - a) ** 0.5, t) for a, t in zip(alphas, times, strict=True)), CLEAN]
+    sigmas = theirs.scheduler.sigmas.double().tolist()[:-1]
+    pairs = [(1 / (1 + s * s) ** 0.5, s) for s in sigmas]
+    return [*(Level(a, a * s, t) for (a, s), t in zip(pairs, times, strict=True)), CLEAN]
+
+
+def ours(studio, request, levels, solver, *, state=None, noise=None):
+    """The decoded pictures of a request on other levels, from a state or from noise."""
+    plan = studio.plan(request)
+    [stage] = plan.stages
+    if state is not None:
+        noise = state / np.float32(np.hypot(levels[0].alpha, levels[0].sigma))
+    stage = dataclasses.replace(
+        stage, levels=tuple(levels), solver="euler" if solver == "flow" else solver, noise=noise
+    )
+    pictures = decoded(studio.bundle, stage_latents(studio.bundle, stage, plan.seeds))
+    assert pictures.std() > 0.02
+    assert (pictures == 0).mean() + (pictures == 1).mean() < 0.5
+    return pictures
+
+
+def request(studio, verb, **wish):
+    from pictor.tasks.registry import all_verbs
+
+    usual = {"prompt": PROMPT, "negative_prompt": NEGATIVE, "size": (SIDE, SIDE), "count": 2}
+    return all_verbs()[verb].request(**{**usual, **wish, "guidance_scale": SCALE})
+
+
+def start_of(theirs, levels, noise, solver):
+    """Their first state in our coordinates."""
+    if solver != "euler":
+        return noise
+    return noise * np.float32(float(theirs.scheduler.init_noise_sigma) * levels[0].alpha)
+
+
+TEXT = [
+    ("sd1", "StableDiffusionPipeline", "ddim"),
+    ("sd1", "StableDiffusionPipeline", "euler"),
+    ("sd1", "StableDiffusionPipeline", "dpmpp_2m"),
+    ("sd2", "StableDiffusionPipeline", "ddim"),
+    ("sd2", "StableDiffusionPipeline", "euler"),
+    ("sd2", "StableDiffusionPipeline", "dpmpp_2m"),
+    ("xl", "StableDiffusionXLPipeline", "ddim"),
+    ("xl", "StableDiffusionXLPipeline", "euler"),
+    ("xl", "StableDiffusionXLPipeline", "dpmpp_2m"),
+    ("sd3", "StableDiffusion3Pipeline", "flow"),
+    ("sd3-without-t5", "StableDiffusion3Pipeline", "flow"),
+    ("flux", "FluxPipeline", "flow"),
+    ("flux-quick", "FluxPipeline", "flow"),
+    ("sana", "SanaPipeline", "flow"),
+]
+
+
+@pytest.mark.parametrize(("name", "kind", "solver"), TEXT)
+def test_pictures_from_words(opened, name, kind, solver):
+    theirs, studio = opened(name, kind)
+    noise = noise_of(studio)
+    options = {"negative_prompt": NEGATIVE}
+    if name.startswith("flux"):
+        options = {}
+        levels = list(
+            studio.plan(request(studio, "generate", num_steps=STEPS, negative_prompt="")).stages[0].levels
+        )
+    else:
+        levels = schedule(theirs, solver)
+    given = torch.from_numpy(noise)
+    if name.startswith("flux"):
+        given = theirs._pack_latents(given, *noise.shape)
+    if name == "sana":
+        options["use_resolution_binning"] = False
+    count = "num_images_per_prompt"
+    made = theirs(
+        PROMPT,
+        guidance_scale=SCALE,
+        num_inference_steps=STEPS,
+        latents=given,
+        width=SIDE,
+        height=SIDE,
+        output_type="pt",
+        **{count: 2},
+        **options,
+    ).images.numpy()
+    wish = request(studio, "generate", **({"negative_prompt": ""} if name.startswith("flux") else {}))
+    if name == "flux-quick":  # without guidance among its inputs theirs has none
+        wish = dataclasses.replace(wish, guidance_scale=1.0)
+    start = start_of(theirs, levels, noise, solver)
+    np.testing.assert_allclose(ours(studio, wish, levels, solver, state=start), made, atol=1e-3)
+
+
+def test_flux_spaces_its_levels_as_diffusers_does(opened):
+    theirs, studio = opened("flux", "FluxPipeline")
+    seen = []
+
+    def note(pipe, index, time, kwargs):
+        seen.append((float(pipe.scheduler.sigmas[index]), float(time)))
+        return kwargs
+
+    theirs(PROMPT, num_inference_steps=STEPS, width=96, height=SIDE, callback_on_step_end=note)
+    plan = studio.plan(
+        request(studio, "generate", num_steps=STEPS, size=(96, SIDE), count=1, negative_prompt="")
+    )
+    mine = [(level.sigma, level.time) for level in plan.stages[0].levels[:-1]]
+    np.testing.assert_allclose(mine, seen, rtol=1e-5)
+
+
+def test_an_empty_negative_prompt_of_xl_is_zeros(opened):
+    theirs, studio = opened("xl", "StableDiffusionXLPipeline")
+    noise = noise_of(studio, 1)
+    levels = schedule(theirs, "ddim")
+    made = theirs(
+        PROMPT,
+        guidance_scale=SCALE,
+        num_inference_steps=STEPS,
+        latents=torch.from_numpy(noise),
+        width=SIDE,
+        height=SIDE,
+        output_type="pt",
+    ).images.numpy()
+    wish = request(studio, "generate", count=1, negative_prompt="")
+    np.testing.assert_allclose(ours(studio, wish, levels, "ddim", state=noise), made, atol=1e-3)
+
+
+PICTURE = Image.fromarray(np.random.default_rng(3).integers(0, 256, (8, 8, 3), np.uint8)).resize(
+    (SIDE, SIDE), Image.Resampling.BICUBIC
+)
+MASK = np.zeros((SIDE, SIDE), np.uint8)
+MASK[16:48, 8:40] = 255
+
+IMAGE = [
+    ("sd1", "StableDiffusionImg2ImgPipeline", "ddim"),
+    ("sd1", "StableDiffusionImg2ImgPipeline", "euler"),
+    ("sd2", "StableDiffusionImg2ImgPipeline", "dpmpp_2m"),
+    ("xl", "StableDiffusionXLImg2ImgPipeline", "euler"),
+    ("xl-refiner", "StableDiffusionXLImg2ImgPipeline", "ddim"),
+    ("sd3", "StableDiffusion3Img2ImgPipeline", "flow"),
+]
+
+
+def drawn(monkeypatch, theirs, noise):
+    """Let their pipeline draw this noise."""
+    import sys
+
+    module = sys.modules[type(theirs).__module__]
+    monkeypatch.setattr(module, "randn_tensor", lambda *args, **kwargs: torch.from_numpy(noise))
+
+
+@pytest.mark.parametrize(("name", "kind", "solver"), IMAGE)
+def test_pictures_from_pictures(opened, monkeypatch, name, kind, solver):
+    theirs, studio = opened(name, kind)
+    noise = noise_of(studio, 1)
+    levels = schedule(theirs, solver)
+    drawn(monkeypatch, theirs, noise)
+    made = theirs(
+        PROMPT,
+        image=PICTURE,
+        strength=0.5,
+        negative_prompt=NEGATIVE,
+        guidance_scale=SCALE,
+        num_inference_steps=STEPS,
+        output_type="pt",
+    ).images.numpy()
+    wish = request(studio, "transform", image=PICTURE, strength=0.5, num_steps=STEPS, count=1)
+    last = levels[STEPS - STEPS // 2 :]
+    np.testing.assert_allclose(ours(studio, wish, last, solver, noise=noise), made, atol=1e-3)
+
+
+MASKED = [
+    ("sd1", "StableDiffusionInpaintPipeline", "ddim", 1.0),
+    ("sd1", "StableDiffusionInpaintPipeline", "euler", 1.0),
+    ("sd1", "StableDiffusionInpaintPipeline", "dpmpp_2m", 0.5),
+    ("sd1-inpaint", "StableDiffusionInpaintPipeline", "ddim", 1.0),
+    ("sd1-inpaint", "StableDiffusionInpaintPipeline", "euler", 0.5),
+    ("xl", "StableDiffusionXLInpaintPipeline", "ddim", 0.5),
+    ("xl-inpaint", "StableDiffusionXLInpaintPipeline", "ddim", 1.0),
+]
+
+
+@pytest.mark.parametrize(("name", "kind", "solver", "strength"), MASKED)
+def test_parts_of_pictures(opened, monkeypatch, name, kind, solver, strength):
+    theirs, studio = opened(name, kind)
+    noise = noise_of(studio, 1)
+    levels = schedule(theirs, solver)
+    drawn(monkeypatch, theirs, noise)
+    made = theirs(
+        PROMPT,
+        image=PICTURE,
+        mask_image=Image.fromarray(MASK),
+        strength=strength,
+        negative_prompt=NEGATIVE,
+        guidance_scale=SCALE,
+        num_inference_steps=STEPS,
+        width=SIDE,
+        height=SIDE,
+        output_type="pt",
+    ).images.numpy()
+    wish = request(studio, "inpaint", image=PICTURE, mask=MASK, strength=strength, num_steps=STEPS, count=1)
+    last = levels[STEPS - int(STEPS * strength) :]
+    if strength == 1.0:
+        mine = ours(studio, wish, last, solver, state=start_of(theirs, levels, noise, solver))
+    else:
+        mine = ours(studio, wish, last, solver, noise=noise)
+    np.testing.assert_allclose(mine, made, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", tiny_families.MAKERS)
+def test_every_family_is_tried(name):
+    assert name in {case[0] for case in (*TEXT, *IMAGE, *MASKED)}
