@@ -7,7 +7,7 @@ import contextlib
 import inspect
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,15 +35,25 @@ class TorchModule:
         device: "cpu", "cuda", "cuda:1", ...; "auto" is a GPU where there is one.
         dtype: "float32", "float16" or "bfloat16"; "auto" is float32 on a CPU, where halves are many times
             slower, and float16 elsewhere, except for autoencoders whose configuration forbids it.
+        patch: changes the loaded network's weights, in float32.
     """
 
-    def __init__(self, folder: Path, part: str | Part, *, device: str = "auto", dtype: str = "auto") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        part: str | Part,
+        *,
+        device: str = "auto",
+        dtype: str = "auto",
+        patch: Callable[[Any], None] | None = None,
+    ) -> None:
         if dtype not in DTYPES:
             raise InputError(f"unknown dtype {dtype!r}", expected=", ".join(DTYPES), param="dtype")
         self.folder = folder
         self.part = PARTS[part] if isinstance(part, str) else part
         self.device = device
         self.dtype = dtype
+        self.patch = patch
         self._network: Any = None
 
     def load(self) -> None:
@@ -85,6 +95,8 @@ class TorchModule:
 
         device = find_device(self.device)
         network = load_network(self.folder, self.part)
+        if self.patch is not None:
+            self.patch(network)
         if self.dtype == "auto":
             upcast = bool(getattr(network.config, "force_upcast", False))
             dtype = torch.float32 if device.type == "cpu" or upcast else torch.float16
@@ -166,6 +178,19 @@ def find_device(device: str) -> "torch.device":
             param="device",
         ) from error
     return found
+
+
+def chosen_dtype(device: str, dtype: str) -> str:
+    """The name of the type that "auto" stands for on a device.
+
+    Raises:
+        InputError: the device or the type is unknown.
+        MissingExtraError: torch is not installed.
+    """
+    if dtype not in DTYPES:
+        raise InputError(f"unknown dtype {dtype!r}", expected=", ".join(DTYPES), param="dtype")
+    found = find_device(device)
+    return dtype if dtype != "auto" else "float32" if found.type == "cpu" else "float16"
 
 
 def require_torch(feature: str) -> None:

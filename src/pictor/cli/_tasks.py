@@ -4,6 +4,7 @@ import dataclasses
 import inspect
 import json
 import keyword
+import os
 import typing
 from typing import Annotated, Any
 
@@ -49,6 +50,14 @@ def _options(
         str | None, typer.Option(metavar="PATH", help="A diffusers folder; else the embedded model.")
     ] = None,
     backend: Annotated[str, typer.Option(metavar="NAME", help="auto, onnx or torch.")] = "auto",
+    device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda, ... (with torch).")] = "auto",
+    dtype: Annotated[
+        str, typer.Option(metavar="NAME", help="auto, float32, float16 or bfloat16 (with torch).")
+    ] = "auto",
+    lora: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE[:WEIGHT]", help="An adapter, and how strongly it works."),
+    ] = None,
     out: Annotated[
         str | None,
         typer.Option(
@@ -114,6 +123,9 @@ def _run(
     *,
     model: str | None,
     backend: str,
+    device: str,
+    dtype: str,
+    lora: list[str] | None,
     out: str | None,
     as_json: bool,
     grid: bool = False,
@@ -127,7 +139,7 @@ def _run(
     if wish.get(_SIZE) is not None:
         wish[_SIZE] = parse_size(wish[_SIZE])
     destination = Destination.of(out, name=task.verb)
-    studio = load(model, backend=backend)
+    studio = load(model, backend=backend, device=device, dtype=dtype, loras=parse_loras(lora))
     plan = studio.plan(task.request(**wish))
     with ProgressLine() as progress:
         pictures = studio.run(plan, frames=frames, on_progress=progress)
@@ -148,6 +160,28 @@ def _run(
     else:
         for file in destination.written:
             print(file["path"])
+
+
+def parse_loras(texts: list[str] | None) -> dict[str | os.PathLike[str], float]:
+    """Files and weights of "FILE" or "FILE:WEIGHT".
+
+    Raises:
+        InputError: the weight is no number.
+    """
+    loras: dict[str | os.PathLike[str], float] = {}
+    for text in texts or []:
+        file, colon, weight = text.rpartition(":")
+        if not colon or os.path.isfile(text):
+            file, weight = text, "1"
+        try:
+            loras[file] = float(weight)
+        except ValueError:
+            raise InputError(
+                f"the adapter {text!r}",
+                expected="FILE or FILE:WEIGHT, such as ink.safetensors:0.8",
+                param="lora",
+            ) from None
+    return loras
 
 
 def parse_size(text: str) -> tuple[int, int]:

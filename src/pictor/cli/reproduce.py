@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from pictor.cli._tasks import parse_loras
 from pictor.cli._terminal import printable
 from pictor.core.errors import InputError
 from pictor.core.recipe import RECIPE_KEY, Recipe
@@ -21,6 +22,9 @@ def reproduce(
     ] = None,
     backend: Annotated[
         str | None, typer.Option(metavar="NAME", help="auto, onnx or torch; else the recipe's.")
+    ] = None,
+    lora: Annotated[
+        list[str] | None, typer.Option(metavar="FILE[:WEIGHT]", help="An adapter that it was made with.")
     ] = None,
     given: Annotated[
         list[str] | None,
@@ -45,7 +49,7 @@ def reproduce(
         raise InputError(f"{file} carries no recipe of Pictor's", expected="a PNG that Pictor wrote")
     recipe = Recipe.from_json(texts[RECIPE_KEY])
     inputs = _inputs(given or [], recipe)
-    studio = load(model, backend=backend or recipe.backend)
+    studio = load(model, backend=backend or recipe.backend, loras=parse_loras(lora))
     with ProgressLine() as progress:
         again = make_again(recipe, studio, inputs=inputs, on_progress=progress)
     difference = compare(image, again.image)

@@ -54,10 +54,13 @@ def reproduce(
         InputError: an input is missing or is another one, or the recipe needs adapters.
         Cancelled: should_stop said so.
     """
-    if recipe.adapters:
+    if recipe.adapters != studio.bundle.adapters:
         raise InputError(
-            f"the picture was made with the adapters {', '.join(sorted(recipe.adapters))}",
-            expected="a picture made by a model alone",
+            f"the picture was made with {_named(recipe.adapters)}, and this is the model with"
+            f" {_named(studio.bundle.adapters)}",
+            expected="the same adapters at the same weights",
+            remedy="Pass each with --lora FILE:WEIGHT.",
+            param="lora",
         )
     if recipe.model_hash != studio.bundle.model_hash:
         raise ModelError(
@@ -82,6 +85,10 @@ def reproduce(
     if recipe.layout == "sequence":
         return sequence(pictures)
     return sheet(pictures) if recipe.layout == "grid" else pictures[0]
+
+
+def _named(adapters: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} ({digest[:10]})" for name, digest in sorted(adapters.items())) or "no adapter"
 
 
 def compare(one: Image.Image, other: Image.Image) -> Difference:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ from pictor.core.plan import ABILITIES, Plan, Traits
 from pictor.core.recipe import Recipe
 from pictor.engine.execute import Progress, execute
 from pictor.engine.pictures import Picture
-from pictor.families.bundle import Bundle
+from pictor.families.bundle import Bundle, Opening
+from pictor.families.parts.lora import Lora
 from pictor.families.registry import open_bundle
 from pictor.tasks.registry import Task, all_verbs, task_of
 from pictor.tasks.wish import own_parameters
@@ -29,18 +30,35 @@ def model_folder(model: str | os.PathLike[str] | None) -> Path:
     return Path(pictor.__file__).parent / "embedded" if model is None else Path(model)
 
 
-def load(model: str | os.PathLike[str] | None = None, *, backend: str = "auto") -> Studio:
+def load(
+    model: str | os.PathLike[str] | None = None,
+    *,
+    backend: str = "auto",
+    device: str = "auto",
+    dtype: str = "auto",
+    loras: Mapping[str | os.PathLike[str], float] | None = None,
+) -> Studio:
     """Open a model.
 
     Args:
         model: a diffusers folder; None for the embedded model.
         backend: "onnx", "torch", or "auto": onnx where the folder has graphs, else torch.
+        device: "cpu", "cuda", ...; "auto" is a GPU where there is one. For the torch backend.
+        dtype: "float32", "float16" or "bfloat16"; "auto" is float32 on a CPU and float16 elsewhere.
+        loras: files of adapters, and how strongly each changes the model (1 is as it was trained).
 
     Raises:
-        ModelError: the folder is missing, damaged or not supported.
+        InputError: the backend, device or dtype is unknown.
+        ModelError: the folder is missing, damaged or not supported; or an adapter is, or fits no layer.
         MissingExtraError: the folder needs torch, which is not installed.
     """
-    return Studio(open_bundle(model_folder(model), backend))
+    how = Opening(
+        backend=backend,
+        device=device,
+        dtype=dtype,
+        loras=tuple(Lora(path=Path(file), weight=weight) for file, weight in (loras or {}).items()),
+    )
+    return Studio(open_bundle(model_folder(model), how))
 
 
 class Studio:
@@ -120,6 +138,7 @@ class Studio:
             "version": pictor.__version__,
             "backend": self.bundle.backend,
             "dtype": self.bundle.dtype,
+            "adapters": dict(self.bundle.adapters),
         }
         return [
             Picture(

@@ -6,7 +6,7 @@ Legend of array shapes: B rows, C latent channels, h, w latent rows and columns,
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pictor.core import levels
+    from pictor.families.parts.lora import Lora
 
     Embeds = Mapping[str, NDArray[Any]]
 
@@ -84,6 +85,8 @@ class Bundle:
     """SHA-256 over the weights; asked once."""
     backend: str
     dtype: str
+    adapters: Mapping[str, str] = field(default_factory=dict)
+    """Name and SHA-256 of each adapter."""
 
     @property
     def path(self) -> levels.Path:
@@ -100,11 +103,29 @@ class Bundle:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Opening:
+    """How a model is to be opened."""
+
+    backend: str = "auto"
+    """"onnx", "torch", or "auto": onnx where the graphs are there and suffice, else torch."""
+    device: str = "auto"
+    """"cpu", "cuda", ...; "auto" is a GPU where there is one. For the torch backend."""
+    dtype: str = "auto"
+    """"float32", "float16" or "bfloat16"; "auto" is float32 on a CPU and float16 elsewhere. For torch."""
+    loras: Sequence[Lora] = ()
+
+    @property
+    def needs_torch(self) -> bool:
+        """Whether it asks for what graphs cannot do."""
+        return bool(self.loras) or (self.device, self.dtype) != ("auto", "auto")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Family:
     """One kind of model folder. A family's file ends with `FAMILY = Family(...)`; nothing else is edited."""
 
     name: str
     pipelines: Sequence[str]
     """The `_class_name`s in model_index.json that it opens."""
-    open: Callable[[Path, Mapping[str, Any], str], Bundle]
-    """(folder, model_index, backend "auto", "onnx" or "torch") -> Bundle; raises ModelError."""
+    open: Callable[[Path, Mapping[str, Any], Opening], Bundle]
+    """(folder, model_index, how) -> Bundle; raises ModelError."""

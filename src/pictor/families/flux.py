@@ -16,7 +16,7 @@ import numpy as np
 
 from pictor.backends.base import PARTS, Part, Tensors
 from pictor.backends.weights import find_weights, read_header
-from pictor.families.bundle import Bundle, Family, Network
+from pictor.families.bundle import Bundle, Family, Network, Opening
 from pictor.families.parts.autoencoder import ScaledAutoencoder, scaling
 from pictor.families.parts.clip import language_part
 from pictor.families.parts.files import read_json
@@ -84,7 +84,7 @@ def transformer_part(guided: bool) -> Part:
     )
 
 
-def open_flux(folder: Path, index: Mapping[str, Any], backend: str) -> Bundle:
+def open_flux(folder: Path, index: Mapping[str, Any], how: Opening) -> Bundle:
     """Open the folder; see `open_stable_diffusion`.
 
     Raises:
@@ -118,7 +118,7 @@ def open_flux(folder: Path, index: Mapping[str, Any], backend: str) -> Bundle:
         PARTS["text_encoder"],
         language_part("text_encoder_2", ("T5EncoderModel",)),
     ]
-    chosen, dtype, parts = open_parts(folder, wanted, backend)
+    chosen, dtype, parts, adapters = open_parts(folder, wanted, how)
     clip = PromptEncoder(
         PromptTokenizer(folder / "tokenizer", _CLIP_TOKENS), parts["text_encoder"], pooled="pooler_output"
     )
@@ -143,6 +143,7 @@ def open_flux(folder: Path, index: Mapping[str, Any], backend: str) -> Bundle:
         hash_weights=lambda: hash_weights(folder, weights),
         backend=chosen,
         dtype=dtype,
+        adapters=adapters,
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pictor import families
 from pictor.core.errors import InputError, ModelError
-from pictor.families.bundle import Bundle, Family
+from pictor.families.bundle import Bundle, Family, Opening
 from pictor.families.parts.files import read_json
 
 BACKENDS = ("auto", "onnx", "torch")
@@ -24,19 +24,21 @@ def all_families() -> tuple[Family, ...]:
     return tuple(family for family in found if isinstance(family, Family))
 
 
-def open_bundle(folder: str | os.PathLike[str], backend: str = "auto") -> Bundle:
+def open_bundle(folder: str | os.PathLike[str], how: Opening | str = "auto") -> Bundle:
     """Open a model folder.
 
     Args:
         folder: with a model_index.json, whose `_class_name` decides the family.
-        backend: "onnx", "torch", or "auto": onnx where the graphs are there, else torch.
+        how: the user's wishes, or the backend alone.
 
     Raises:
-        InputError: the backend is unknown.
-        ModelError: the folder is missing, damaged, or of no family that Pictor opens.
+        InputError: the backend, device or dtype is unknown.
+        ModelError: the folder is missing, damaged, or of no family that Pictor opens; or an adapter is.
+        MissingExtraError: it needs torch, which is not installed.
     """
-    if backend not in BACKENDS:
-        raise InputError(f"unknown backend {backend!r}", expected=", ".join(BACKENDS), param="backend")
+    how = Opening(backend=how) if isinstance(how, str) else how
+    if how.backend not in BACKENDS:
+        raise InputError(f"unknown backend {how.backend!r}", expected=", ".join(BACKENDS), param="backend")
     place = Path(folder)
     if not os.path.isdir(place):  # False, and no error, where it may not be looked at
         raise ModelError(
@@ -48,7 +50,7 @@ def open_bundle(folder: str | os.PathLike[str], backend: str = "auto") -> Bundle
     kind = index.get("_class_name")
     for family in all_families():
         if kind in family.pipelines:
-            return family.open(place, index, backend)
+            return family.open(place, index, how)
     known = sorted(name for family in all_families() for name in family.pipelines)
     raise ModelError(
         f"{place / 'model_index.json'} names the pipeline {kind!r}", expected=", ".join(known), param="model"

@@ -15,7 +15,7 @@ import numpy as np
 
 from pictor.backends.base import PARTS, Module, Part, Tensors
 from pictor.backends.weights import find_weights, read_header
-from pictor.families.bundle import Bundle, Family, Network
+from pictor.families.bundle import Bundle, Family, Network, Opening
 from pictor.families.parts.autoencoder import ScaledAutoencoder, scaling
 from pictor.families.parts.clip import language_part
 from pictor.families.parts.files import read_json
@@ -66,7 +66,7 @@ TRANSFORMER = Part(
 )
 
 
-def open_sana(folder: Path, index: Mapping[str, Any], backend: str) -> Bundle:
+def open_sana(folder: Path, index: Mapping[str, Any], how: Opening) -> Bundle:
     """Open the folder; see `open_stable_diffusion`.
 
     Raises:
@@ -91,7 +91,7 @@ def open_sana(folder: Path, index: Mapping[str, Any], backend: str) -> Bundle:
     scale, shift = scaling(folder / "vae" / "config.json", vae)
     language = language_part("text_encoder", ("Gemma2Model", "Gemma2ForCausalLM"), masked=True)
     wanted = [TRANSFORMER, PARTS["decoder"], PARTS["encoder"], language]
-    chosen, dtype, parts = open_parts(folder, wanted, backend)
+    chosen, dtype, parts, adapters = open_parts(folder, wanted, how)
     return Bundle(
         traits=traits,
         network=_network(
@@ -104,6 +104,7 @@ def open_sana(folder: Path, index: Mapping[str, Any], backend: str) -> Bundle:
         hash_weights=lambda: hash_weights(folder, weights),
         backend=chosen,
         dtype=dtype,
+        adapters=adapters,
     )
 
 

@@ -19,7 +19,7 @@ from pictor.backends.base import PARTS
 from pictor.backends.weights import find_weights, read_header
 from pictor.core.errors import ModelError
 from pictor.core.plan import Traits
-from pictor.families.bundle import Bundle, Family, Network
+from pictor.families.bundle import Bundle, Family, Network, Opening
 from pictor.families.parts.autoencoder import ScaledAutoencoder, latent_stride, scaling
 from pictor.families.parts.files import read_json
 from pictor.families.parts.hashes import hash_weights
@@ -43,7 +43,7 @@ _CLASSES = {
 }
 
 
-def open_stable_diffusion(folder: Path, index: Mapping[str, Any], backend: str) -> Bundle:
+def open_stable_diffusion(folder: Path, index: Mapping[str, Any], how: Opening) -> Bundle:
     """Open the folder. Weights are checked to be whole at once, and read when they are first needed.
 
     Raises:
@@ -58,7 +58,7 @@ def open_stable_diffusion(folder: Path, index: Mapping[str, Any], backend: str) 
         read_header(file)
     traits = _traits(folder, unet, vae, text, schedule)
     scale, shift = scaling(folder / "vae" / "config.json", vae)
-    chosen, dtype, parts = open_parts(folder, PARTS.values(), backend)
+    chosen, dtype, parts, adapters = open_parts(folder, PARTS.values(), how)
     words = PromptEncoder(PromptTokenizer(folder / "tokenizer", traits.max_tokens), parts["text_encoder"])
     return Bundle(
         traits=traits,
@@ -70,6 +70,7 @@ def open_stable_diffusion(folder: Path, index: Mapping[str, Any], backend: str) 
         hash_weights=lambda: hash_weights(folder, weights),
         backend=chosen,
         dtype=dtype,
+        adapters=adapters,
     )
 
 

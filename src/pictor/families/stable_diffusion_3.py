@@ -14,7 +14,7 @@ import numpy as np
 
 from pictor.backends.base import PARTS, Part, Tensors
 from pictor.backends.weights import find_weights, read_header
-from pictor.families.bundle import Bundle, Family, Network
+from pictor.families.bundle import Bundle, Family, Network, Opening
 from pictor.families.parts.autoencoder import ScaledAutoencoder, scaling
 from pictor.families.parts.clip import clip_part, language_part
 from pictor.families.parts.files import read_json
@@ -69,7 +69,7 @@ TRANSFORMER = Part(
 )
 
 
-def open_stable_diffusion_3(folder: Path, index: Mapping[str, Any], backend: str) -> Bundle:
+def open_stable_diffusion_3(folder: Path, index: Mapping[str, Any], how: Opening) -> Bundle:
     """Open the folder; see `open_stable_diffusion`.
 
     Raises:
@@ -96,7 +96,7 @@ def open_stable_diffusion_3(folder: Path, index: Mapping[str, Any], backend: str
     clips = ("text_encoder", "text_encoder_2")
     wanted = [TRANSFORMER, PARTS["decoder"], PARTS["encoder"], *(clip_part(name) for name in clips)]
     wanted += [language_part(name, ("T5EncoderModel",)) for name in t5]
-    chosen, dtype, parts = open_parts(folder, wanted, backend)
+    chosen, dtype, parts, adapters = open_parts(folder, wanted, how)
     encoders = [
         PromptEncoder(
             PromptTokenizer(folder / name.replace("text_encoder", "tokenizer"), _CLIP_TOKENS),
@@ -117,6 +117,7 @@ def open_stable_diffusion_3(folder: Path, index: Mapping[str, Any], backend: str
         hash_weights=lambda: hash_weights(folder, weights),
         backend=chosen,
         dtype=dtype,
+        adapters=adapters,
     )
 
 

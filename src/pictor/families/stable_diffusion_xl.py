@@ -16,7 +16,7 @@ from pictor.backends.base import PARTS, Part, Tensors
 from pictor.backends.weights import find_weights, read_header
 from pictor.core.errors import ModelError
 from pictor.core.plan import Traits
-from pictor.families.bundle import Bundle, Family, Network
+from pictor.families.bundle import Bundle, Family, Network, Opening
 from pictor.families.parts.autoencoder import ScaledAutoencoder, latent_stride, scaling
 from pictor.families.parts.clip import clip_part
 from pictor.families.parts.files import read_json
@@ -67,7 +67,7 @@ UNET = Part(
 )
 
 
-def open_stable_diffusion_xl(folder: Path, index: Mapping[str, Any], backend: str) -> Bundle:
+def open_stable_diffusion_xl(folder: Path, index: Mapping[str, Any], how: Opening) -> Bundle:
     """Open the folder; see `open_stable_diffusion`.
 
     Raises:
@@ -85,7 +85,7 @@ def open_stable_diffusion_xl(folder: Path, index: Mapping[str, Any], backend: st
     traits = _traits(folder, unet, vae, schedule)
     scale, shift = scaling(folder / "vae" / "config.json", vae)
     wanted = [UNET, PARTS["decoder"], PARTS["encoder"], *(clip_part(name) for name in encoders)]
-    chosen, dtype, parts = open_parts(folder, wanted, backend)
+    chosen, dtype, parts, adapters = open_parts(folder, wanted, how)
     words = _Words(
         [
             PromptEncoder(
@@ -110,6 +110,7 @@ def open_stable_diffusion_xl(folder: Path, index: Mapping[str, Any], backend: st
         hash_weights=lambda: hash_weights(folder, weights),
         backend=chosen,
         dtype=dtype,
+        adapters=adapters,
     )
 
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pictor.core.errors import InputError, ModelError
 from pictor.families.parts.files import require
+from pictor.families.parts.lora import add_deltas, read_loras
 
 if TYPE_CHECKING:
     from pictor.backends.base import Module, Part
+    from pictor.families.bundle import Opening
 
 
 def check_classes(file: Path, index: Mapping[str, Any], known: Mapping[str, Sequence[str]]) -> None:
@@ -35,32 +38,59 @@ def class_of(index: Mapping[str, Any], part: str) -> str | None:
     return kind if isinstance(kind, str) else None
 
 
-def open_parts(folder: Path, parts: Iterable[Part], backend: str) -> tuple[str, str, dict[str, Module]]:
-    """Name of the backend, type that it computes in, and the parts by name, not yet loaded.
+class Opened(NamedTuple):
+    """A folder's parts."""
+
+    backend: str
+    dtype: str
+    """What it computes in."""
+    parts: dict[str, Module]
+    """By name, not yet loaded."""
+    adapters: dict[str, str]
+    """For the recipe."""
+
+
+def open_parts(folder: Path, parts: Iterable[Part], how: Opening) -> Opened:
+    """The parts of a folder on the runtime that is asked for.
 
     Args:
         folder: of the model.
         parts: what it is made of.
-        backend: "onnx", "torch", or "auto": onnx where every part has its graph.
+        how: the user's wishes.
 
     Raises:
-        ModelError: a graph is missing.
-        InputError: the family has no graphs.
+        ModelError: a graph is missing, or an adapter fits nothing.
+        InputError: the backend cannot do what is asked for.
         MissingExtraError: torch is not installed.
     """
     known = {part.name: part for part in parts}
     graphs = {name: folder / part.subfolder / part.graph for name, part in known.items() if part.graph}
-    if backend == "onnx" and len(graphs) < len(known):
+    if how.backend == "onnx" and len(graphs) < len(known):
         raise InputError("this kind of model has no ONNX graphs", expected="torch", param="backend")
+    if how.backend == "onnx" and how.needs_torch:
+        raise InputError(
+            "ONNX graphs run on the CPU in float32, without adapters", expected="torch", param="backend"
+        )
     complete = len(graphs) == len(known) and all(graph.is_file() for graph in graphs.values())
-    if backend == "onnx" or (backend == "auto" and complete):
+    if how.backend == "onnx" or (how.backend == "auto" and complete and not how.needs_torch):
         from pictor.backends.onnx import OnnxModule
 
-        return "onnx", "float32", {name: OnnxModule(require(graph)) for name, graph in graphs.items()}
-    from pictor.backends.torch import TorchModule, find_device
+        modules: dict[str, Module] = {name: OnnxModule(require(graph)) for name, graph in graphs.items()}
+        return Opened("onnx", "float32", modules, {})
+    from pictor.backends.torch import TorchModule, chosen_dtype
 
-    dtype = "float32" if find_device("auto").type == "cpu" else "float16"
-    return "torch", dtype, {name: TorchModule(folder, part) for name, part in known.items()}
+    changed = [part.subfolder for part in known.values() if part.subfolder != "vae"]
+    deltas, adapters = read_loras(folder, changed, how.loras)
+
+    def patch(part: Part) -> Callable[[Any], None] | None:
+        layers = deltas.get(part.subfolder)
+        return partial(add_deltas, deltas=layers) if layers else None
+
+    modules = {
+        name: TorchModule(folder, part, device=how.device, dtype=how.dtype, patch=patch(part))
+        for name, part in known.items()
+    }
+    return Opened("torch", chosen_dtype(how.device, how.dtype), modules, adapters)
 
 
 class Background:

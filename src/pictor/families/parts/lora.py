@@ -1,0 +1,244 @@
+"""Low-rank adapters: small files that change a model's weights, W + scale * alpha / rank * up @ down.
+
+LoRA (Hu et al. 2021, arXiv:2106.09685), in the layout of kohya's scripts (names joined by underscores, with
+diffusers' or the original code's names) and in those of diffusers and PEFT.
+
+Legend of array shapes: O outputs, I inputs, R rank.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pictor.backends.weights import find_weights, read_header
+from pictor.core.errors import ModelError
+from pictor.core.notices import PictorWarning
+from pictor.families.parts.files import read_json
+from pictor.families.parts.ldm import original_name, unet_prefixes
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+MAX_WEIGHT = 100.0
+
+_DOWN = (
+    ".lora_down.weight",
+    ".lora.down.weight",
+    ".lora_linear_layer.down.weight",
+    ".lora_A.weight",
+    ".lora_A.default.weight",
+    "_lora.down.weight",
+)
+"""How the name of a matrix ends; its partner's ends likewise."""
+_PARTNERS = {"down": "up", "lora_A": "lora_B"}
+_PARTS = {
+    "lora_unet": "unet",
+    "lora_transformer": "transformer",
+    "lora_te": "text_encoder",
+    "lora_te1": "text_encoder",
+    "lora_te2": "text_encoder_2",
+    "lora_te3": "text_encoder_3",
+    "unet": "unet",
+    "transformer": "transformer",
+    "text_encoder": "text_encoder",
+    "text_encoder_2": "text_encoder_2",
+    "text_encoder_3": "text_encoder_3",
+}
+"""How a name begins -> the part that it changes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lora:
+    """A wish: a file, and how strongly."""
+
+    path: Path
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delta:
+    """What one adapter does to one layer."""
+
+    down: NDArray[np.float32]
+    """[R, I], or of a convolution [R, I, h, w]."""
+    up: NDArray[np.float32]
+    """[O, R], or [O, R, 1, 1]."""
+    scale: float
+    """The user's weight times alpha / rank."""
+
+    def full(self, shape: Sequence[int]) -> NDArray[np.float32]:
+        """The change of the layer's weight, of its shape."""
+        product = self.up.reshape(len(self.up), -1) @ self.down.reshape(len(self.down), -1)
+        change: NDArray[np.float32] = (np.float32(self.scale) * product).reshape(tuple(shape))
+        return change
+
+
+Deltas = dict[str, dict[str, list[Delta]]]
+"""Part -> layer (as its file names it) -> what is added to it."""
+
+
+def read_loras(folder: Path, parts: Sequence[str], loras: Sequence[Lora]) -> tuple[Deltas, dict[str, str]]:
+    """Read adapters and match them with a model's layers, by the headers of its files alone.
+
+    Args:
+        folder: of the model.
+        parts: its subfolders with networks that adapters may change.
+        loras: in the order in which they are applied.
+
+    Returns:
+        What changes, and the adapters for a recipe: "NAME@WEIGHT" -> SHA-256 of the file.
+
+    Raises:
+        ModelError: a file is missing or damaged, or fits no layer of this model.
+    """
+    deltas: Deltas = {part: {} for part in parts}
+    facts: dict[str, str] = {}
+    known = {part: _layers(folder, part) for part in parts} if loras else {}
+    for lora in loras:
+        if not (isinstance(lora.weight, int | float) and abs(lora.weight) <= MAX_WEIGHT):
+            raise ModelError(
+                f"the weight of {lora.path} is {lora.weight!r}",
+                expected=f"a number from {-MAX_WEIGHT:g} to {MAX_WEIGHT:g}",
+                param="lora",
+            )
+        matched, missed = _match(lora, known)
+        if not matched:
+            raise ModelError(
+                f"{lora.path} fits no layer of {folder.name}: it is for another kind of model",
+                expected="an adapter for this family and size",
+                param="lora",
+            )
+        if missed:
+            warnings.warn(
+                f"{len(missed)} of {len(missed) + len(matched)} layers in {lora.path} fit none of"
+                f" {folder.name} and are left away, {missed[0]!r} among them",
+                PictorWarning,
+                stacklevel=2,
+            )
+        for part, layer, delta in matched:
+            deltas[part].setdefault(layer, []).append(delta)
+        facts[f"{lora.path.name}@{lora.weight:g}"] = sha256(lora.path.read_bytes()).hexdigest()
+    return deltas, facts
+
+
+def _match(
+    lora: Lora, known: Mapping[str, Mapping[str, tuple[str, tuple[int, ...]]]]
+) -> tuple[list[tuple[str, str, Delta]], list[str]]:
+    """What fits, with its part and layer, and the names of what does not."""
+    tensors = _tensors(lora.path)
+    matched, missed = [], []
+    used: set[str] = set()
+    for name in tensors:
+        ending = next((ending for ending in _DOWN if name.endswith(ending)), None)
+        if ending is None:
+            continue
+        stem = name.removesuffix(ending)
+        partner = stem + _partner(ending)
+        used |= {name, partner, f"{stem}.alpha", f"{stem}.lora.alpha"}
+        begin, joined = _joined(stem)
+        part = _PARTS.get(begin)
+        layer, shape = known.get(part or "", {}).get(joined, ("", ()))
+        down, up = tensors[name], tensors.get(partner)
+        if part is None or not layer or up is None or not _fits(down, up, shape):
+            missed.append(stem)
+            continue
+        rank = len(down)
+        alpha = next(
+            (float(tensors[key]) for key in (f"{stem}.alpha", f"{stem}.lora.alpha") if key in tensors), rank
+        )
+        matched.append((part, layer, Delta(down=down, up=up, scale=lora.weight * alpha / rank)))
+    missed += [name for name in tensors if name not in used]
+    return matched, missed
+
+
+def _tensors(path: Path) -> dict[str, NDArray[np.float32]]:
+    """Every tensor of the file in float32."""
+    if path.suffix != ".safetensors":
+        raise ModelError(
+            f"{path} is no .safetensors file",
+            expected="an adapter as safetensors",
+            remedy="Pickled files are never loaded: convert it first.",
+            param="lora",
+        )
+    entries = read_header(path)
+    data = np.memmap(path, np.uint8, mode="r")
+    tensors = {}
+    for name, entry in entries.items():
+        raw = np.array(data[entry.offset : entry.offset + entry.length])
+        if entry.dtype == "BF16":
+            values = (raw.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
+        elif entry.dtype in ("F16", "F32", "F64"):
+            values = raw.view({"F16": np.float16, "F32": np.float32, "F64": np.float64}[entry.dtype])
+        else:
+            continue
+        tensors[name] = values.astype(np.float32).reshape(entry.shape)
+    return tensors
+
+
+def _partner(ending: str) -> str:
+    for down, up in _PARTNERS.items():
+        ending = ending.replace(down, up)
+    return ending
+
+
+def _joined(stem: str) -> tuple[str, str]:
+    """How the name begins, and the layer joined by underscores."""
+    if stem.startswith("lora_"):
+        begin = next((b for b in sorted(_PARTS, key=len, reverse=True) if stem.startswith(f"{b}_")), "")
+        return begin, stem[len(begin) + 1 :]
+    begin, _, layer = stem.partition(".")
+    # diffusers first kept adapters beside the attention's own layers, whose last is the first of a list.
+    if ".processor." in layer:
+        layer = layer.replace(".processor.", ".") + ".0" * layer.endswith("to_out")
+    return begin, _without_prefix(layer).replace(".", "_")
+
+
+def _layers(folder: Path, part: str) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Every name that adapters may call a layer by, joined by underscores -> its own name and its shape."""
+    place = folder / part
+    prefixes = unet_prefixes(read_json(place / "config.json")) if part == "unet" else {}
+    layers: dict[str, tuple[str, tuple[int, ...]]] = {}
+    for file in find_weights(place):
+        for name, entry in read_header(file).items():
+            if not name.endswith(".weight") or len(entry.shape) < 2:
+                continue
+            layer = name.removesuffix(".weight")
+            found = layer, entry.shape
+            original = original_name(layer, prefixes)
+            for called in {layer, _without_prefix(layer), f"text_model.{_without_prefix(layer)}", original}:
+                if called:
+                    layers[called.replace(".", "_")] = found
+    return layers
+
+
+def _without_prefix(layer: str) -> str:
+    return layer.removeprefix("text_model.")
+
+
+def _fits(down: NDArray[Any], up: NDArray[Any], shape: Sequence[int]) -> bool:
+    return (
+        len(shape) >= 2
+        and down.ndim >= 2
+        and up.ndim >= 2
+        and up.shape[1] == len(down)
+        and len(up) == shape[0]
+        and math.prod(down.shape[1:]) == math.prod(shape[1:])
+    )
+
+
+def add_deltas(network: Any, deltas: Mapping[str, Sequence[Delta]]) -> None:
+    """Add the changes to the weights of a torch network; see `pictor.backends.torch.TorchModule`."""
+    modules = dict(network.named_modules())
+    for layer, changes in deltas.items():
+        module = modules.get(layer) or modules[_without_prefix(layer)]
+        weight = module.weight.data
+        for change in changes:
+            weight += weight.new_tensor(change.full(weight.shape))
