@@ -47,7 +47,7 @@ def app_of(task: Task) -> typer.Typer:
 
 def _options(
     model: Annotated[
-        str | None, typer.Option(metavar="PATH", help="A diffusers folder; else the embedded model.")
+        str | None, typer.Option(metavar="PATH|ID", help="A diffusers folder, or OWNER/NAME on the Hub.")
     ] = None,
     backend: Annotated[str, typer.Option(metavar="NAME", help="auto, onnx or torch.")] = "auto",
     device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda, ... (with torch).")] = "auto",

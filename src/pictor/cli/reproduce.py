@@ -18,7 +18,7 @@ app = typer.Typer(rich_markup_mode=None)
 def reproduce(
     file: Annotated[str, typer.Argument(help="A picture that Pictor made.", show_default=False)],
     model: Annotated[
-        str | None, typer.Option(metavar="PATH", help="A diffusers folder; else the embedded model.")
+        str | None, typer.Option(metavar="PATH|ID", help="A diffusers folder, or OWNER/NAME on the Hub.")
     ] = None,
     backend: Annotated[
         str | None, typer.Option(metavar="NAME", help="auto, onnx or torch; else the recipe's.")

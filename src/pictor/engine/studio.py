@@ -16,6 +16,7 @@ from pictor.core.recipe import Recipe
 from pictor.engine.execute import Progress, execute
 from pictor.engine.pictures import Picture
 from pictor.families.bundle import Bundle, Opening
+from pictor.families.hub import fetch, is_hub_id
 from pictor.families.parts.lora import Lora
 from pictor.families.registry import open_bundle
 from pictor.tasks.registry import Task, all_verbs, task_of
@@ -26,8 +27,16 @@ ShouldStop = Callable[[], bool]
 
 
 def model_folder(model: str | os.PathLike[str] | None) -> Path:
-    """Where a model lies; None is the embedded one."""
-    return Path(pictor.__file__).parent / "embedded" if model is None else Path(model)
+    """Where a model lies; None is the embedded one. A name of the Hub is fetched.
+
+    Raises:
+        ModelError: it is neither a folder nor to be had from the Hub.
+    """
+    if model is None:
+        return Path(pictor.__file__).parent / "embedded"
+    if isinstance(model, str) and not os.path.exists(model) and is_hub_id(model):
+        return fetch(model)
+    return Path(model)
 
 
 def load(
@@ -41,7 +50,8 @@ def load(
     """Open a model.
 
     Args:
-        model: a diffusers folder; None for the embedded model.
+        model: a diffusers folder, or OWNER/NAME[@REVISION] on the Hugging Face Hub; None for the embedded
+            model.
         backend: "onnx", "torch", or "auto": onnx where the folder has graphs, else torch.
         device: "cpu", "cuda", ...; "auto" is a GPU where there is one. For the torch backend.
         dtype: "float32", "float16" or "bfloat16"; "auto" is float32 on a CPU and float16 elsewhere.

@@ -1,0 +1,105 @@
+"""Models by their id on the Hugging Face Hub: fetched once, kept in its cache, used from there offline."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from fnmatch import fnmatch
+from pathlib import Path
+
+from pictor.backends.weights import find_weights
+from pictor.core.errors import ModelError
+from pictor.families.parts.files import read_json
+
+_ID = re.compile(r"(?P<id>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
+_SETTINGS = (
+    "model_index.json",
+    "pictor.json",
+    "scheduler/*.json",
+    "*/config.json",
+    "tokenizer*/*.json",
+    "tokenizer*/*.txt",
+    "*/*.safetensors.index.json",
+)
+_GRAPHS = ("unet/model.onnx", "vae/decoder.onnx", "vae/encoder.onnx", "text_encoder/model.onnx")
+_PARTS = ("unet", "transformer", "vae", "text_encoder", "text_encoder_2", "text_encoder_3")
+_USUAL = re.compile(r"(?:diffusion_pytorch_model|model)(?:-\d+-of-\d+)?\.safetensors")
+_HALF = re.compile(r"(?:diffusion_pytorch_model|model)\.fp16(?:-\d+-of-\d+)?\.safetensors")
+
+
+def is_hub_id(model: str) -> bool:
+    """Whether it is OWNER/NAME or OWNER/NAME@REVISION."""
+    return _ID.fullmatch(model) is not None
+
+
+def fetch(model: str) -> Path:
+    """The folder of a model in the Hub's cache; what is not there yet is downloaded.
+
+    A model that is there whole is used as it is, without the network: name a revision (a branch, a tag or a
+    commit) for another. `HF_HOME` moves the cache, `HF_HUB_OFFLINE=1` forbids downloads.
+
+    Args:
+        model: OWNER/NAME or OWNER/NAME@REVISION.
+
+    Raises:
+        ModelError: there is no such model, it is not to be had, or holds no diffusers folder.
+    """
+    found = _ID.fullmatch(model)
+    if found is None:
+        raise ModelError(
+            f"{model!r} is no model", expected="a folder, or OWNER/NAME on the Hub", param="model"
+        )
+    name, revision = found["id"], found["revision"]
+    if (kept := _kept(name, revision)) is not None:
+        return kept
+    from huggingface_hub import HfApi, snapshot_download
+
+    try:
+        files = HfApi().list_repo_files(name, revision=revision)
+        chosen = wanted(files)
+        if "model_index.json" not in chosen:
+            raise ModelError(
+                f"{model} on the Hub has no model_index.json", expected="a diffusers folder", param="model"
+            )
+        return Path(snapshot_download(name, revision=revision, allow_patterns=chosen))
+    except ModelError:
+        raise
+    except Exception as error:  # the Hub's own, of the network and of the disk
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ModelError(
+            f"there is no folder {model!r}, and it cannot be fetched from the Hub ({reason[:200]})",
+            expected="a folder, or the id of a public model",
+            param="model",
+        ) from None
+
+
+def wanted(files: Sequence[str]) -> list[str]:
+    """Those files of a repository that Pictor reads: settings, tokenizers, and one set of weights a part.
+
+    Half-precision twins are taken only where there is nothing else. Graphs are ours beside a pictor.json.
+    """
+    chosen = [file for file in files if any(fnmatch(file, pattern) for pattern in _SETTINGS)]
+    for part in _PARTS:
+        names = [file.removeprefix(f"{part}/") for file in files if file.startswith(f"{part}/")]
+        usual = [name for name in names if _USUAL.fullmatch(name)]
+        chosen += [f"{part}/{name}" for name in usual or [name for name in names if _HALF.fullmatch(name)]]
+    if "pictor.json" in files:
+        chosen += [graph for graph in _GRAPHS if graph in files]
+    return sorted(set(chosen))
+
+
+def _kept(name: str, revision: str | None) -> Path | None:
+    """The folder in the cache, where every part that its index names is there."""
+    from huggingface_hub import try_to_load_from_cache
+
+    index = try_to_load_from_cache(name, "model_index.json", revision=revision)
+    if not isinstance(index, str):
+        return None
+    folder = Path(index).parent
+    try:
+        for part, entry in read_json(folder / "model_index.json").items():
+            if part in _PARTS and isinstance(entry, list) and entry and entry[0]:
+                find_weights(folder / part)
+    except ModelError:  # not all of it is there
+        return None
+    return folder
