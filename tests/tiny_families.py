@@ -43,19 +43,19 @@ def unet(in_channels=LATENT_CHANNELS, **more):
         "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"),
         "cross_attention_dim": 32,
         "attention_head_dim": (2, 4),
-        "norm_num_groups": 8,
+        "norm_num_groups": 32,
     }
     return diffusers.UNet2DConditionModel(**{**options, **more})
 
 
 def autoencoder(channels=LATENT_CHANNELS, **more):
     return diffusers.AutoencoderKL(
-        block_out_channels=(16, 16, 16, 16),
+        block_out_channels=(32, 32, 32, 32),
         down_block_types=("DownEncoderBlock2D",) * 4,
         up_block_types=("UpDecoderBlock2D",) * 4,
         layers_per_block=1,
         latent_channels=channels,
-        norm_num_groups=8,
+        norm_num_groups=32,
         sample_size=64,
         **more,
     )
@@ -69,7 +69,7 @@ def clip(projected=False, width=32):
         intermediate_size=64,
         projection_dim=width,
         num_hidden_layers=3,
-        num_attention_heads=2,
+        num_attention_heads=1,
         max_position_embeddings=77,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,

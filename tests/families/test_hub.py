@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlparse
 import pytest
 
 from pictor import ModelError
-from pictor.families.hub import fetch, is_hub_id, wanted
+from pictor.families.parts.hub import fetch, is_hub_id, wanted
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

@@ -295,6 +295,50 @@ def test_parts_of_pictures(opened, monkeypatch, name, kind, solver, strength):
     np.testing.assert_allclose(mine, made, atol=1e-3)
 
 
+CONTROLLED = [
+    ("sd1", "StableDiffusionControlNetPipeline", 0.0),
+    ("sd1", "StableDiffusionControlNetPipeline", 0.7),
+    ("xl", "StableDiffusionXLControlNetPipeline", 1.0),
+]
+
+
+@pytest.mark.parametrize(("name", "kind", "weight"), CONTROLLED)
+def test_pictures_that_follow_shapes(folder_of, tmp_path, name, kind, weight):
+    folder = folder_of(name)
+    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+        warnings.simplefilter("ignore")
+        torch.manual_seed(4)
+        unet = diffusers.UNet2DConditionModel.from_pretrained(folder / "unet")
+        network = diffusers.ControlNetModel.from_unet(unet, conditioning_channels=3)
+        for parameter in network.parameters():  # its last layers begin as zeros
+            if not parameter.any():
+                torch.nn.init.normal_(parameter, std=0.05)
+        network.save_pretrained(tmp_path / "control")
+        theirs = getattr(diffusers, kind).from_pretrained(
+            folder, controlnet=network, torch_dtype=torch.float32
+        )
+    theirs.set_progress_bar_config(disable=True)
+    studio = pictor.load(folder, controlnet=tmp_path / "control")
+    noise = noise_of(studio)
+    levels = schedule(theirs, "ddim")
+    made = theirs(
+        PROMPT,
+        image=PICTURE,
+        controlnet_conditioning_scale=weight,
+        negative_prompt=NEGATIVE,
+        guidance_scale=SCALE,
+        num_inference_steps=STEPS,
+        num_images_per_prompt=2,
+        latents=torch.from_numpy(noise),
+        output_type="pt",
+    ).images.numpy()
+    wish = request(studio, "generate", control=PICTURE, control_weight=weight)
+    mine = ours(studio, wish, levels, "ddim", state=noise)
+    np.testing.assert_allclose(mine, made, atol=1e-3)
+    plain = ours(studio, request(studio, "generate"), levels, "ddim", state=noise)
+    assert (abs(plain - mine).max() > 0.01) == (weight > 0)
+
+
 @pytest.mark.parametrize("name", tiny_families.MAKERS)
 def test_every_family_is_tried(name):
     assert name in {case[0] for case in (*TEXT, *IMAGE, *MASKED)}

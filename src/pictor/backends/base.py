@@ -54,6 +54,8 @@ class Part:
     """Its classes in that library that are known to be called as `call` does."""
     inputs: dict[str, str]
     """Input name -> shape, one letter or number an axis; a letter may be any size."""
+    optional: frozenset[str] = frozenset()
+    """Inputs that may be left away."""
     outputs: tuple[str, ...]
     """Names of the outputs that every network of this part has."""
     call: Callable[[Any, Tensors], Tensors]

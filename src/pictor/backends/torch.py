@@ -7,13 +7,14 @@ import contextlib
 import inspect
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pictor.backends.base import PARTS, Array, Part, first_line
+from pictor.backends.seat import Seat
 from pictor.backends.weights import find_weights, read_header
 from pictor.core.errors import InputError, MissingExtraError, ModelError, PictorError
 
@@ -35,7 +36,8 @@ class TorchModule:
         device: "cpu", "cuda", "cuda:1", ...; "auto" is a GPU where there is one.
         dtype: "float32", "float16" or "bfloat16"; "auto" is float32 on a CPU, where halves are many times
             slower, and float16 elsewhere, except for autoencoders whose configuration forbids it.
-        patch: changes the loaded network's weights, in float32.
+        patches: change the loaded network, one after the other, in float32.
+        seat: where the device holds one network at a time; None for all of them.
     """
 
     def __init__(
@@ -45,7 +47,8 @@ class TorchModule:
         *,
         device: str = "auto",
         dtype: str = "auto",
-        patch: Callable[[Any], None] | None = None,
+        patches: Sequence[Callable[[Any], None]] = (),
+        seat: Seat | None = None,
     ) -> None:
         if dtype not in DTYPES:
             raise InputError(f"unknown dtype {dtype!r}", expected=", ".join(DTYPES), param="dtype")
@@ -53,7 +56,8 @@ class TorchModule:
         self.part = PARTS[part] if isinstance(part, str) else part
         self.device = device
         self.dtype = dtype
-        self.patch = patch
+        self.patches = patches
+        self.seat = seat
         self._network: Any = None
 
     def load(self) -> None:
@@ -75,19 +79,30 @@ class TorchModule:
         import torch
 
         expected, name = self.part.inputs, self.part.name
-        if arrays.keys() != expected.keys():
+        if arrays.keys() | self.part.optional != expected.keys() | self.part.optional:
             raise PictorError(
                 f"{name} was given the inputs {', '.join(sorted(arrays))}", expected=", ".join(expected)
             )
         try:
-            with torch.inference_mode():
+            with self._on_device(), torch.inference_mode():
                 outputs = self.part.call(
-                    self._network, {key: self._send(key, arrays[key]) for key in expected}
+                    self._network, {key: self._send(key, array) for key, array in arrays.items()}
                 )
                 return {key: tensor.float().cpu().numpy() for key, tensor in outputs.items()}
         except (RuntimeError, ValueError, IndexError) as error:
             shapes = ", ".join(f"{key} {list(array.shape)}" for key, array in arrays.items())
             raise PictorError(f"{name} cannot run with {shapes}: {first_line(error)}") from error
+
+    def enter(self) -> None:
+        """Move to the device, from where the network waits for its turn."""
+        self._network.to(find_device(self.device))
+
+    def leave(self) -> None:
+        """Move off the device."""
+        self._network.to("cpu")
+
+    def _on_device(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext() if self.seat is None else self.seat.taken_by(self)
 
     def _open(self) -> Any:
         require_torch("the torch backend")
@@ -95,15 +110,15 @@ class TorchModule:
 
         device = find_device(self.device)
         network = load_network(self.folder, self.part)
-        if self.patch is not None:
-            self.patch(network)
+        for patch in self.patches:
+            patch(network)
         if self.dtype == "auto":
             upcast = bool(getattr(network.config, "force_upcast", False))
             dtype = torch.float32 if device.type == "cpu" or upcast else torch.float16
         else:
             dtype = getattr(torch, self.dtype)
         with _quiet():
-            network.to(device=device, dtype=dtype)
+            network.to(device=device if self.seat is None else "cpu", dtype=dtype)
             if self.part.images:
                 network.to(memory_format=torch.channels_last)
         return network

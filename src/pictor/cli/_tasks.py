@@ -47,16 +47,34 @@ def app_of(task: Task) -> typer.Typer:
 
 def _options(
     model: Annotated[
-        str | None, typer.Option(metavar="PATH|ID", help="A diffusers folder, or OWNER/NAME on the Hub.")
+        str | None,
+        typer.Option(
+            metavar="PATH|ID", help="A diffusers folder, a .safetensors file, or OWNER/NAME on the Hub."
+        ),
     ] = None,
     backend: Annotated[str, typer.Option(metavar="NAME", help="auto, onnx or torch.")] = "auto",
     device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda, ... (with torch).")] = "auto",
     dtype: Annotated[
         str, typer.Option(metavar="NAME", help="auto, float32, float16 or bfloat16 (with torch).")
     ] = "auto",
+    offload: Annotated[
+        bool, typer.Option("--offload", help="Let the GPU hold one network at a time.")
+    ] = False,
     lora: Annotated[
         list[str] | None,
         typer.Option(metavar="FILE[:WEIGHT]", help="An adapter, and how strongly it works."),
+    ] = None,
+    controlnet: Annotated[
+        str | None, typer.Option(metavar="PATH|ID", help="A control network, for --control.")
+    ] = None,
+    tokenizer: Annotated[
+        str | None, typer.Option(metavar="DIR", help="CLIP's tokenizer, for a model in one file.")
+    ] = None,
+    prediction: Annotated[
+        str | None, typer.Option(metavar="eps|v", help="What a model in one file predicts.")
+    ] = None,
+    embedding: Annotated[
+        list[str] | None, typer.Option(metavar="FILE", help="A learnt word (textual inversion).")
     ] = None,
     out: Annotated[
         str | None,
@@ -125,7 +143,12 @@ def _run(
     backend: str,
     device: str,
     dtype: str,
+    offload: bool,
     lora: list[str] | None,
+    controlnet: str | None,
+    embedding: list[str] | None,
+    tokenizer: str | None,
+    prediction: str | None,
     out: str | None,
     as_json: bool,
     grid: bool = False,
@@ -139,7 +162,18 @@ def _run(
     if wish.get(_SIZE) is not None:
         wish[_SIZE] = parse_size(wish[_SIZE])
     destination = Destination.of(out, name=task.verb)
-    studio = load(model, backend=backend, device=device, dtype=dtype, loras=parse_loras(lora))
+    studio = load(
+        model,
+        backend=backend,
+        device=device,
+        dtype=dtype,
+        offload=offload,
+        loras=parse_loras(lora),
+        controlnet=controlnet,
+        embeddings=embedding or (),
+        tokenizer=tokenizer,
+        prediction=prediction,
+    )
     plan = studio.plan(task.request(**wish))
     with ProgressLine() as progress:
         pictures = studio.run(plan, frames=frames, on_progress=progress)

@@ -18,13 +18,28 @@ app = typer.Typer(rich_markup_mode=None)
 def reproduce(
     file: Annotated[str, typer.Argument(help="A picture that Pictor made.", show_default=False)],
     model: Annotated[
-        str | None, typer.Option(metavar="PATH|ID", help="A diffusers folder, or OWNER/NAME on the Hub.")
+        str | None,
+        typer.Option(
+            metavar="PATH|ID", help="A diffusers folder, a .safetensors file, or OWNER/NAME on the Hub."
+        ),
     ] = None,
     backend: Annotated[
         str | None, typer.Option(metavar="NAME", help="auto, onnx or torch; else the recipe's.")
     ] = None,
     lora: Annotated[
         list[str] | None, typer.Option(metavar="FILE[:WEIGHT]", help="An adapter that it was made with.")
+    ] = None,
+    controlnet: Annotated[
+        str | None, typer.Option(metavar="PATH|ID", help="The control network that it was made with.")
+    ] = None,
+    tokenizer: Annotated[
+        str | None, typer.Option(metavar="DIR", help="CLIP's tokenizer, for a model in one file.")
+    ] = None,
+    prediction: Annotated[
+        str | None, typer.Option(metavar="eps|v", help="What a model in one file predicts.")
+    ] = None,
+    embedding: Annotated[
+        list[str] | None, typer.Option(metavar="FILE", help="A learnt word that it was made with.")
     ] = None,
     given: Annotated[
         list[str] | None,
@@ -49,7 +64,15 @@ def reproduce(
         raise InputError(f"{file} carries no recipe of Pictor's", expected="a PNG that Pictor wrote")
     recipe = Recipe.from_json(texts[RECIPE_KEY])
     inputs = _inputs(given or [], recipe)
-    studio = load(model, backend=backend or recipe.backend, loras=parse_loras(lora))
+    studio = load(
+        model,
+        backend=backend or recipe.backend,
+        loras=parse_loras(lora),
+        controlnet=controlnet,
+        embeddings=embedding or (),
+        tokenizer=tokenizer,
+        prediction=prediction,
+    )
     with ProgressLine() as progress:
         again = make_again(recipe, studio, inputs=inputs, on_progress=progress)
     difference = compare(image, again.image)

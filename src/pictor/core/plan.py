@@ -34,6 +34,7 @@ ABILITIES = {
     "text": "read a prompt",
     "whole": "paint without a mask",
     "encode": "take in a picture",
+    "control": "follow a control picture",
 }
 """What a task may need of a model, as the end of a sentence."""
 
@@ -119,6 +120,7 @@ class Stage:
     """[H, W] from 0 to 1; 1 is repainted and 0 is held to the origin, step by step."""
     layout: Layout | None = None
     style: Style | None = None
+    control: Control | None = None
     tiles: Tiles | None = None
     wrap: tuple[bool, bool] = (False, False)
     """Whether the left side continues on the right, and the top at the bottom."""
@@ -142,6 +144,17 @@ class Style:
     """[H, W, 3] of the stage's size."""
     amount: float
     """From 0 to 1."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Control:
+    """A picture whose shapes the network follows (Zhang et al. 2023, arXiv:2302.05543)."""
+
+    picture: Pixels
+    """[H, W, 3] of the stage's size: edges, depths, poses, as the control network was trained with."""
+    weight: float
+    until: float
+    """For this share of the steps, from the noisy end."""
 
 
 @dataclass(frozen=True, kw_only=True)

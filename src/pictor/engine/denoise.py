@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float32]
 
+Cut = Callable[[Any, int], Any]
+"""cut(plane [..., h factor, w factor], factor) -> the piece of it that the network sees."""
+
 _SPREAD = 1e-6
 
 
@@ -42,21 +45,15 @@ def denoiser(bundle: Bundle, stage: Stage, words: Words, states: States, batch: 
     asked = [stage.conditions[picture].guidance_scale for picture in batch]
     rules = [classifier_free(1.0 if bundle.traits.embeds_guidance else scale) for scale in asked]
 
-    def looking(cut: Callable[[NDArray[Any]], NDArray[Any]]) -> Denoise:
-        predict: Predict = _predict(bundle, words, states, batch, cut)
+    def looking(cut: Cut) -> Denoise:
+        predict: Predict = _predict(bundle, stage, words, states, batch, cut)
         return guided(predict, rules)
 
     denoise = _pieced(stage, bundle, looking)
     return denoise if stage.style is None else _styled(denoise, stage.style.amount, states)
 
 
-def _predict(
-    bundle: Bundle,
-    words: Words,
-    states: States,
-    batch: range,
-    cut: Callable[[NDArray[Any]], NDArray[Any]],
-) -> Predict:
+def _predict(bundle: Bundle, stage: Stage, words: Words, states: States, batch: range, cut: Cut) -> Predict:
     prediction, sigma_data = bundle.prediction, bundle.traits.sigma_data
 
     def predict(
@@ -66,7 +63,13 @@ def _predict(
         pictures = [batch[row] for row in rows]
         conditions = words.stacked(pictures, which, levels)
         if states.beside is not None:
-            conditions["beside"] = cut(states.beside[pictures])
+            conditions["beside"] = cut(states.beside[pictures], 1)
+        if stage.control is not None and states.control is not None:
+            last = stage.control.until * (len(stage.levels) - 1)
+            weights = [stage.control.weight * (words.step(level) < last) for level in levels]
+            conditions["control_weight"] = np.array(weights, np.float32)
+            seen = cut(states.control, bundle.traits.latent_stride)
+            conditions["control"] = np.repeat(seen[None], len(rows), axis=0)
         times = np.array([level.time for level in levels], np.float64)
         output = bundle.network(x * scales[:, None, None, None], times, conditions)
         x0: Array = x0_from_output(prediction, x, output, levels, sigma_data)
@@ -75,15 +78,15 @@ def _predict(
     return predict
 
 
-def _pieced(stage: Stage, bundle: Bundle, looking: Callable[[Callable[[Any], Any]], Denoise]) -> Denoise:
+def _pieced(stage: Stage, bundle: Bundle, looking: Callable[[Cut], Denoise]) -> Denoise:
     """The denoiser on the plane continued across its sides, and piece by piece, where the stage says so."""
     stride = bundle.traits.latent_stride
     _, rows, columns = stage.latent_shape
     margins = seam_margins(stage, bundle.traits.stride // stride)
     if stage.tiles is None:
         if margins == (0, 0):
-            return looking(lambda plane: plane)
-        whole = looking(lambda plane: continued(plane, margins))
+            return looking(lambda plane, _factor: plane)
+        whole = looking(lambda plane, factor: continued(plane, _times(margins, factor)))
         return lambda x, levels, at: inner(whole(continued(x, margins), levels, at), margins)
     height, width = rows + 2 * margins[0], columns + 2 * margins[1]
     overlap = stage.tiles.overlap // stride
@@ -100,8 +103,12 @@ def _pieced(stage: Stage, bundle: Bundle, looking: Callable[[Callable[[Any], Any
     return denoise
 
 
-def _cutter(window: Window, margins: tuple[int, int]) -> Callable[[NDArray[Any]], NDArray[Any]]:
-    return lambda plane: window.cut(continued(plane, margins))
+def _cutter(window: Window, margins: tuple[int, int]) -> Cut:
+    return lambda plane, factor: window.scaled(factor).cut(continued(plane, _times(margins, factor)))
+
+
+def _times(margins: tuple[int, int], factor: int) -> tuple[int, int]:
+    return margins[0] * factor, margins[1] * factor
 
 
 def seam_margins(stage: Stage, multiple: int) -> tuple[int, int]:

@@ -108,6 +108,14 @@ class States:
             [np.concatenate([mask[None], latents[first]]) for first, _, _ in stage.origin.between]
         )
 
+    @cached_property
+    def control(self) -> Array | None:
+        """The control picture [3, H, W] from 0 to 1."""
+        control = self._stage.control
+        if control is None:
+            return None
+        return np.ascontiguousarray(control.picture.transpose(2, 0, 1), np.float32) / np.float32(255)
+
     def style_moments(self) -> tuple[Array, Array]:
         """Mean and spread of each latent channel of the style picture, [C, 1, 1]."""
         assert self._stage.style is not None  # noqa: S101 - asked for stages with a style

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,9 @@ from pictor.core.recipe import Recipe
 from pictor.engine.execute import Progress, execute
 from pictor.engine.pictures import Picture
 from pictor.families.bundle import Bundle, Opening
-from pictor.families.hub import fetch, is_hub_id
+from pictor.families.parts.hub import fetch, is_hub_id
 from pictor.families.parts.lora import Lora
+from pictor.families.parts.single_file import is_single_file, open_single_file
 from pictor.families.registry import open_bundle
 from pictor.tasks.registry import Task, all_verbs, task_of
 from pictor.tasks.wish import own_parameters
@@ -34,8 +35,13 @@ def model_folder(model: str | os.PathLike[str] | None) -> Path:
     """
     if model is None:
         return Path(pictor.__file__).parent / "embedded"
+    return _found(model)
+
+
+def _found(model: str | os.PathLike[str], *, alone: bool = False) -> Path:
+    """A folder, or what is fetched from the Hub by its name."""
     if isinstance(model, str) and not os.path.exists(model) and is_hub_id(model):
-        return fetch(model)
+        return fetch(model, alone=alone)
     return Path(model)
 
 
@@ -45,17 +51,27 @@ def load(
     backend: str = "auto",
     device: str = "auto",
     dtype: str = "auto",
+    offload: bool = False,
     loras: Mapping[str | os.PathLike[str], float] | None = None,
+    controlnet: str | os.PathLike[str] | None = None,
+    embeddings: Sequence[str | os.PathLike[str]] = (),
+    tokenizer: str | os.PathLike[str] | None = None,
+    prediction: str | None = None,
 ) -> Studio:
     """Open a model.
 
     Args:
-        model: a diffusers folder, or OWNER/NAME[@REVISION] on the Hugging Face Hub; None for the embedded
-            model.
+        model: a diffusers folder; OWNER/NAME[@REVISION] on the Hugging Face Hub; or one .safetensors file of
+            Stable Diffusion 1.x, 2.x or XL in its original layout. None for the embedded model.
         backend: "onnx", "torch", or "auto": onnx where the folder has graphs, else torch.
         device: "cpu", "cuda", ...; "auto" is a GPU where there is one. For the torch backend.
         dtype: "float32", "float16" or "bfloat16"; "auto" is float32 on a CPU and float16 elsewhere.
+        offload: let the GPU hold one network at a time: less of its memory, and more time.
         loras: files of adapters, and how strongly each changes the model (1 is as it was trained).
+        controlnet: folder of a control network, or its name on the Hub; verbs take `control` then.
+        embeddings: files of learnt words (textual inversion).
+        tokenizer: for one file, which has none: a folder with CLIP's; None for the Hub's.
+        prediction: for one file: "eps" or "v"; None for what its kind usually predicts.
 
     Raises:
         InputError: the backend, device or dtype is unknown.
@@ -66,9 +82,23 @@ def load(
         backend=backend,
         device=device,
         dtype=dtype,
+        offload=offload,
         loras=tuple(Lora(path=Path(file), weight=weight) for file, weight in (loras or {}).items()),
+        controlnet=None if controlnet is None else _found(controlnet, alone=True),
+        embeddings=tuple(Path(file) for file in embeddings),
     )
-    return Studio(open_bundle(model_folder(model), how))
+    if model is not None and is_single_file(model):
+        place = None if tokenizer is None else Path(tokenizer)
+        folder = open_single_file(Path(model), tokenizer=place, prediction=prediction)
+    elif tokenizer is not None or prediction is not None:
+        raise InputError(
+            "a tokenizer or a prediction is given, and the model is no single file",
+            expected="neither: a folder has its own",
+            param="tokenizer" if tokenizer is not None else "prediction",
+        )
+    else:
+        folder = model_folder(model)
+    return Studio(open_bundle(folder, how))
 
 
 class Studio:

@@ -112,12 +112,19 @@ class Opening:
     """"cpu", "cuda", ...; "auto" is a GPU where there is one. For the torch backend."""
     dtype: str = "auto"
     """"float32", "float16" or "bfloat16"; "auto" is float32 on a CPU and float16 elsewhere. For torch."""
+    offload: bool = False
+    """The device holds one network at a time; the others wait in the machine's memory."""
     loras: Sequence[Lora] = ()
+    controlnet: Path | None = None
+    """Folder of a control network."""
+    embeddings: Sequence[Path] = ()
+    """Files of learnt words (textual inversion)."""
 
     @property
     def needs_torch(self) -> bool:
         """Whether it asks for what graphs cannot do."""
-        return bool(self.loras) or (self.device, self.dtype) != ("auto", "auto")
+        changed = self.loras or self.embeddings or self.controlnet is not None or self.offload
+        return bool(changed) or (self.device, self.dtype) != ("auto", "auto")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,8 +3,10 @@
 import importlib
 import os
 import pkgutil
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from pictor import families
 from pictor.core.errors import InputError, ModelError
@@ -47,11 +49,20 @@ def open_bundle(folder: str | os.PathLike[str], how: Opening | str = "auto") -> 
             param="model",
         )
     index = read_json(place / "model_index.json")
+    return family_of(place, index).open(place, index, how)
+
+
+def family_of(folder: Path, index: Mapping[str, Any]) -> Family:
+    """The family of a folder with this model_index.json.
+
+    Raises:
+        ModelError: there is none.
+    """
     kind = index.get("_class_name")
     for family in all_families():
         if kind in family.pipelines:
-            return family.open(place, index, how)
+            return family
     known = sorted(name for family in all_families() for name in family.pipelines)
     raise ModelError(
-        f"{place / 'model_index.json'} names the pipeline {kind!r}", expected=", ".join(known), param="model"
+        f"{folder / 'model_index.json'} names the pipeline {kind!r}", expected=", ".join(known), param="model"
     )

@@ -23,7 +23,7 @@ from pictor.families.bundle import Bundle, Family, Network, Opening
 from pictor.families.parts.autoencoder import ScaledAutoencoder, latent_stride, scaling
 from pictor.families.parts.files import read_json
 from pictor.families.parts.hashes import hash_weights
-from pictor.families.parts.opening import Background, check_classes, open_parts
+from pictor.families.parts.opening import Background, abilities, check_classes, open_parts
 from pictor.families.parts.prompts import PromptEncoder
 from pictor.families.parts.schedulers import Schedule, read_schedule
 from pictor.families.parts.tokens import PromptTokenizer
@@ -56,10 +56,11 @@ def open_stable_diffusion(folder: Path, index: Mapping[str, Any], how: Opening) 
     weights = [file for part in _CLASSES for file in find_weights(folder / part)]
     for file in weights:
         read_header(file)
-    traits = _traits(folder, unet, vae, text, schedule)
+    traits = _traits(folder, unet, vae, text, schedule, how)
     scale, shift = scaling(folder / "vae" / "config.json", vae)
-    chosen, dtype, parts, adapters = open_parts(folder, PARTS.values(), how)
-    words = PromptEncoder(PromptTokenizer(folder / "tokenizer", traits.max_tokens), parts["text_encoder"])
+    chosen, dtype, parts, adapters, learnt = open_parts(folder, PARTS.values(), how)
+    tokenizer = PromptTokenizer(folder / "tokenizer", traits.max_tokens, learnt.get("text_encoder"))
+    words = PromptEncoder(tokenizer, parts["text_encoder"])
     return Bundle(
         traits=traits,
         network=_network(parts["unet"], traits.latent_channels),
@@ -92,6 +93,7 @@ def _traits(
     vae: Mapping[str, Any],
     text: Mapping[str, Any],
     schedule: Schedule,
+    how: Opening,
 ) -> Traits:
     try:
         stride = latent_stride(vae)
@@ -108,7 +110,7 @@ def _traits(
     low, high = wishes.sides(sizes.stride, 4 * max(defaults.size))
     return Traits(
         name=wishes.name,
-        abilities=frozenset({"text", "encode"} if sizes.sees_mask else {"text", "whole", "encode"}),
+        abilities=abilities(how, sees_mask=sizes.sees_mask),
         path=schedule.path,
         prediction=schedule.prediction,
         sigma_data=schedule.sigma_data,

@@ -21,7 +21,7 @@ from pictor.families.parts.autoencoder import ScaledAutoencoder, latent_stride, 
 from pictor.families.parts.clip import clip_part
 from pictor.families.parts.files import read_json
 from pictor.families.parts.hashes import hash_weights
-from pictor.families.parts.opening import Background, check_classes, class_of, open_parts
+from pictor.families.parts.opening import Background, abilities, check_classes, class_of, open_parts
 from pictor.families.parts.prompts import PromptEncoder
 from pictor.families.parts.schedulers import Schedule, read_schedule
 from pictor.families.parts.tokens import PromptTokenizer
@@ -82,14 +82,16 @@ def open_stable_diffusion_xl(folder: Path, index: Mapping[str, Any], how: Openin
     weights = [file for part in ("unet", "vae", *encoders) for file in find_weights(folder / part)]
     for file in weights:
         read_header(file)
-    traits = _traits(folder, unet, vae, schedule)
+    traits = _traits(folder, unet, vae, schedule, how)
     scale, shift = scaling(folder / "vae" / "config.json", vae)
     wanted = [UNET, PARTS["decoder"], PARTS["encoder"], *(clip_part(name) for name in encoders)]
-    chosen, dtype, parts, adapters = open_parts(folder, wanted, how)
+    chosen, dtype, parts, adapters, learnt = open_parts(folder, wanted, how)
     words = _Words(
         [
             PromptEncoder(
-                PromptTokenizer(folder / name.replace("text_encoder", "tokenizer"), _MAX_TOKENS),
+                PromptTokenizer(
+                    folder / name.replace("text_encoder", "tokenizer"), _MAX_TOKENS, learnt.get(name)
+                ),
                 parts[name],
                 hidden="hidden",
                 pooled="pooled",
@@ -166,7 +168,9 @@ def _network(unet: Module, channels: int) -> Network:
     return network
 
 
-def _traits(folder: Path, unet: Mapping[str, Any], vae: Mapping[str, Any], schedule: Schedule) -> Traits:
+def _traits(
+    folder: Path, unet: Mapping[str, Any], vae: Mapping[str, Any], schedule: Schedule, how: Opening
+) -> Traits:
     try:
         stride = latent_stride(vae)
         sizes = unet_sizes(folder, unet, int(vae.get("latent_channels", 4)), stride)
@@ -181,7 +185,7 @@ def _traits(folder: Path, unet: Mapping[str, Any], vae: Mapping[str, Any], sched
     low, high = wishes.sides(sizes.stride, 2 * max(defaults.size))
     return Traits(
         name=wishes.name,
-        abilities=frozenset({"text", "encode"} if sizes.sees_mask else {"text", "whole", "encode"}),
+        abilities=abilities(how, sees_mask=sizes.sees_mask),
         path=schedule.path,
         prediction=schedule.prediction,
         sigma_data=schedule.sigma_data,

@@ -8,7 +8,7 @@ from pictor.core.plan import Origin, Plan, Traits
 from pictor.tasks.checks import MAX_COUNT, check_integer, check_seeds, check_size
 from pictor.tasks.inputs import covering, digest, fitting, read_pixels
 from pictor.tasks.registry import Task
-from pictor.tasks.stages import latents_digest, settle, stage
+from pictor.tasks.stages import common_inputs, settle, stage
 from pictor.tasks.wish import Given, Several, argument, option
 
 
@@ -52,7 +52,7 @@ def plan_image2image(request: Image2Image, traits: Traits) -> Plan:
         num_steps=settled.num_steps,
         seeds=seeds,
         stages=(painted,),
-        inputs={"image": digest(pixels), **latents_digest(painted, request)},
+        inputs={"image": digest(pixels), **common_inputs(painted, request)},
     )
 
 

@@ -15,7 +15,7 @@ from pictor.core.plan import Conditions, Origin, Plan, Traits
 from pictor.tasks.checks import MAX_COUNT, SEED_LIMIT, check_integer, check_seeds, check_size
 from pictor.tasks.inputs import covering, digest, fitting, is_picture, read_pixels
 from pictor.tasks.registry import Task
-from pictor.tasks.stages import Settled, given_or, latent_shape, latents_digest, settle, stage
+from pictor.tasks.stages import Settled, common_inputs, given_or, latent_shape, settle, stage
 from pictor.tasks.wish import Wish, argument, option
 
 
@@ -87,7 +87,7 @@ def plan_interpolate(request: Interpolate, traits: Traits) -> Plan:
         num_steps=settled.num_steps,
         seeds=(seed,) * len(ways),
         stages=(painted,),
-        inputs={**inputs, **latents_digest(painted, request)},
+        inputs={**inputs, **common_inputs(painted, request)},
         each=[{"only": index} for index in chosen],
     )
 

@@ -10,7 +10,7 @@ from pictor.core.errors import InputError
 from pictor.core.plan import Origin, Paste, Plan, Traits
 from pictor.tasks.checks import MAX_COUNT, check_integer, check_seeds, check_size
 from pictor.tasks.inputs import fitting, resized
-from pictor.tasks.stages import latents_digest, settle, stage
+from pictor.tasks.stages import common_inputs, settle, stage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -86,7 +86,7 @@ def plan_repaint(
         seeds=seeds,
         stages=(painted,),
         paste=Paste(canvas=canvas, box=(left, top, right, bottom), opacity=feathered(mask, feather)),
-        inputs={**inputs, **latents_digest(painted, request)},
+        inputs={**inputs, **common_inputs(painted, request)},
     )
 
 

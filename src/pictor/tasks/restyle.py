@@ -9,7 +9,7 @@ from pictor.core.plan import Layout, Origin, Plan, Style, Traits
 from pictor.tasks.checks import MAX_COUNT, check_integer, check_seeds, check_size, check_text
 from pictor.tasks.inputs import covering, digest, fitting, is_picture, read_pixels
 from pictor.tasks.registry import Task
-from pictor.tasks.stages import check_number, latent_shape, latents_digest, settle, stage
+from pictor.tasks.stages import check_number, common_inputs, latent_shape, settle, stage
 from pictor.tasks.wish import REQUIRED, Given, Several, argument, option
 
 _GRID = 8
@@ -75,7 +75,7 @@ def plan_restyle(request: Restyle, traits: Traits) -> Plan:
         num_steps=settled.num_steps,
         seeds=seeds,
         stages=(painted,),
-        inputs={**inputs, **latents_digest(painted, request)},
+        inputs={**inputs, **common_inputs(painted, request)},
     )
 
 

@@ -12,12 +12,12 @@ import numpy as np
 
 from pictor.core.errors import InputError
 from pictor.core.notices import PictorWarning
-from pictor.core.plan import Conditions, Stage, Traits
+from pictor.core.plan import ABILITIES, Conditions, Control, Stage, Traits
 from pictor.core.predictions import x0_weights
 from pictor.core.spacings import spacing as spacing_named
 from pictor.sampling import solver as solver_named
 from pictor.tasks.checks import MAX_STEPS, check_guidance, check_integer, check_text
-from pictor.tasks.inputs import digest
+from pictor.tasks.inputs import covering, digest, read_pixels
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+MAX_CONTROL = 10.0
 _ROUNDING = 1e-9
 """So that 0.29 of 100 steps is 29, whose product is below that."""
 
@@ -113,6 +114,8 @@ def stage(
     shape = latent_shape(size, traits)
     if wish.latents is not None:
         more["noise"] = _checked_latents(wish.latents, (len(conditions), *shape))
+    if wish.control is not None:
+        more["control"] = _control(wish, traits, size)
     taken = _steps_taken(strength[1], settled.num_steps, strength[0])
     levels = spacing_named(settled.spacing)(traits.path_for(size), settled.num_steps)
     for step in solver_named(settled.solver)(levels):
@@ -146,10 +149,29 @@ def _steps_taken(strength: Any, num_steps: int, param: str) -> int:
     return taken
 
 
-def latents_digest(stage: Stage, wish: Wish) -> dict[str, str]:
-    """The entry of `Plan.inputs` for given latents."""
-    given = wish.latents is not None and stage.noise is not None
-    return {"latents": digest(stage.noise)} if given and stage.noise is not None else {}
+def common_inputs(stage: Stage, wish: Wish) -> dict[str, str]:
+    """The entries of `Plan.inputs` for what every wish may give: latents and a control picture."""
+    inputs: dict[str, str] = {}
+    if wish.latents is not None and stage.noise is not None:
+        inputs["latents"] = digest(stage.noise)
+    if wish.control is not None:
+        inputs["control"] = digest(read_pixels(wish.control, "control"))
+    return inputs
+
+
+def _control(wish: Wish, traits: Traits, size: tuple[int, int]) -> Control:
+    if "control" not in traits.abilities:
+        raise InputError(
+            f"{traits.name} does not {ABILITIES['control']}",
+            expected="a model that was opened with a control network",
+            remedy="Pass one with --controlnet.",
+            param="control",
+        )
+    return Control(
+        picture=covering(read_pixels(wish.control, "control"), size),
+        weight=check_number(wish.control_weight, "control_weight", 0.0, MAX_CONTROL),
+        until=check_number(wish.control_until, "control_until", 0.0, 1.0),
+    )
 
 
 def latent_shape(size: tuple[int, int], traits: Traits) -> tuple[int, int, int]:

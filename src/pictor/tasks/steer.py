@@ -10,7 +10,7 @@ from pictor.core.plan import Origin, Plan, Traits
 from pictor.tasks.checks import SEED_LIMIT, check_integer, check_seeds, check_size, check_text
 from pictor.tasks.inputs import covering, digest, fitting, is_picture, read_pixels
 from pictor.tasks.registry import Task
-from pictor.tasks.stages import check_number, given_or, latents_digest, settle, stage
+from pictor.tasks.stages import check_number, common_inputs, given_or, settle, stage
 from pictor.tasks.wish import REQUIRED, Wish, argument, option
 
 _MAX_AMOUNT = 10.0
@@ -65,7 +65,7 @@ def plan_steer(request: Steer, traits: Traits) -> Plan:
         num_steps=settled.num_steps,
         seeds=seeds,
         stages=(painted,),
-        inputs={**inputs, **latents_digest(painted, request)},
+        inputs={**inputs, **common_inputs(painted, request)},
     )
 
 

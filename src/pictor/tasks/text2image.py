@@ -9,7 +9,7 @@ from pictor.core.errors import InputError
 from pictor.core.plan import Plan, Traits
 from pictor.tasks.checks import MAX_COUNT, check_integer, check_seeds, check_size
 from pictor.tasks.registry import Task
-from pictor.tasks.stages import given_or, latents_digest, settle, stage
+from pictor.tasks.stages import common_inputs, given_or, settle, stage
 from pictor.tasks.wish import Several, argument
 
 
@@ -46,7 +46,7 @@ def plan_text2image(request: Text2Image, traits: Traits) -> Plan:
         num_steps=settled.num_steps,
         seeds=seeds * len(prompts),
         stages=(painted,),
-        inputs=latents_digest(painted, request),
+        inputs=common_inputs(painted, request),
     )
 
 

@@ -11,7 +11,7 @@ from pictor.core.plan import Origin, Paste, Plan, Tiles, Traits
 from pictor.tasks.checks import MAX_COUNT, check_integer, check_seeds
 from pictor.tasks.inputs import MAX_PIXELS, digest, read_pixels, resized
 from pictor.tasks.registry import Task
-from pictor.tasks.stages import latents_digest, settle, stage
+from pictor.tasks.stages import common_inputs, settle, stage
 from pictor.tasks.wish import Given, Several, argument, option
 
 SCALES = (2, 4)
@@ -77,7 +77,7 @@ def plan_upscale(request: Upscale, traits: Traits) -> Plan:
         seeds=seeds,
         stages=(painted,),
         paste=Paste(canvas=large, box=(0, 0, *size), opacity=np.ones((height, width), np.float32)),
-        inputs={"image": digest(pixels), **latents_digest(painted, request)},
+        inputs={"image": digest(pixels), **common_inputs(painted, request)},
     )
 
 

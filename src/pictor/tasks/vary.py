@@ -13,7 +13,7 @@ from pictor.core.plan import Origin, Plan, Traits
 from pictor.tasks.checks import MAX_COUNT, check_integer, check_seeds, check_size
 from pictor.tasks.inputs import covering, digest, fitting, read_pixels, recipe_in
 from pictor.tasks.registry import Task
-from pictor.tasks.stages import check_share, given_or, latent_shape, latents_digest, settle, stage
+from pictor.tasks.stages import check_share, common_inputs, given_or, latent_shape, settle, stage
 from pictor.tasks.wish import Given, Several, argument, option
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def plan_vary(request: Vary, traits: Traits) -> Plan:
         num_steps=settled.num_steps,
         seeds=seeds,
         stages=(painted,),
-        inputs={"image": digest(pixels), **latents_digest(painted, request)},
+        inputs={"image": digest(pixels), **common_inputs(painted, request)},
     )
 
 

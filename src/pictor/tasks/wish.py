@@ -62,6 +62,11 @@ class Wish:
     spacing: str | None = option("Where to step; see `pictor solvers`.", metavar="NAME")
     size: tuple[int, int] | None = option("In pixels.", metavar="WxH")
     tile: str = option("Continue the picture across its sides: x, y or xy.", "", metavar="x|y|xy")
+    control: Given = option(
+        "A picture of shapes to follow, for the model's control network.", metavar="IMAGE", picture=True
+    )
+    control_weight: float = option("How closely to follow it; 1 is as it was trained.", 1.0)
+    control_until: float = option("For how much of the way, from 0 to 1.", 1.0)
     latents: Any = None
     """[count, C, h, w], or [C, h, w] for all: the noise to begin with, in the place of the seed's."""
 

@@ -133,7 +133,7 @@ def _match(
     lora: Lora, known: Mapping[str, Mapping[str, tuple[str, tuple[int, ...]]]]
 ) -> tuple[list[tuple[str, str, Delta]], list[str]]:
     """What fits, with its part and layer, and the names of what does not."""
-    tensors = _tensors(lora.path)
+    tensors = read_tensors(lora.path, "lora")
     matched, missed = [], []
     used: set[str] = set()
     for name in tensors:
@@ -159,14 +159,22 @@ def _match(
     return matched, missed
 
 
-def _tensors(path: Path) -> dict[str, NDArray[np.float32]]:
-    """Every tensor of the file in float32."""
+def read_tensors(path: Path, param: str) -> dict[str, NDArray[np.float32]]:
+    """Every tensor of a small safetensors file in float32.
+
+    Args:
+        path: the file.
+        param: what the user calls it.
+
+    Raises:
+        ModelError: it is missing, damaged, or of another format.
+    """
     if path.suffix != ".safetensors":
         raise ModelError(
             f"{path} is no .safetensors file",
             expected="an adapter as safetensors",
-            remedy="Pickled files are never loaded: convert it first.",
-            param="lora",
+            remedy="Pickled files are never loaded: convert it first (pictor models convert).",
+            param=param,
         )
     entries = read_header(path)
     data = np.memmap(path, np.uint8, mode="r")

@@ -9,8 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pictor.backends.seat import Seat
 from pictor.core.errors import InputError, ModelError
-from pictor.families.parts.files import require
+from pictor.families.parts.control import controlled
+from pictor.families.parts.embeddings import read_embeddings
+from pictor.families.parts.files import read_json, require
 from pictor.families.parts.lora import add_deltas, read_loras
 
 if TYPE_CHECKING:
@@ -48,10 +51,12 @@ class Opened(NamedTuple):
     """By name, not yet loaded."""
     adapters: dict[str, str]
     """For the recipe."""
+    learnt: dict[str, dict[str, list[int]]]
+    """Text encoder -> learnt words and their tokens."""
 
 
 def open_parts(folder: Path, parts: Iterable[Part], how: Opening) -> Opened:
-    """The parts of a folder on the runtime that is asked for.
+    """The parts of a folder on the runtime that is asked for, with what changes them.
 
     Args:
         folder: of the model.
@@ -60,7 +65,7 @@ def open_parts(folder: Path, parts: Iterable[Part], how: Opening) -> Opened:
 
     Raises:
         ModelError: a graph is missing, or an adapter fits nothing.
-        InputError: the backend cannot do what is asked for.
+        InputError: the backend or the family cannot do what is asked for.
         MissingExtraError: torch is not installed.
     """
     known = {part.name: part for part in parts}
@@ -76,21 +81,64 @@ def open_parts(folder: Path, parts: Iterable[Part], how: Opening) -> Opened:
         from pictor.backends.onnx import OnnxModule
 
         modules: dict[str, Module] = {name: OnnxModule(require(graph)) for name, graph in graphs.items()}
-        return Opened("onnx", "float32", modules, {})
-    from pictor.backends.torch import TorchModule, chosen_dtype
+        return Opened("onnx", "float32", modules, {}, {})
+    from pictor.backends.torch import TorchModule, chosen_dtype, find_device
 
+    patches: dict[str, list[Callable[[Any], None]]] = {name: [] for name in known}
+    # Learnt words first: adapters change layers, and not the table of words.
+    learnt, adapters = _learn(folder, known, how, patches)
     changed = [part.subfolder for part in known.values() if part.subfolder != "vae"]
-    deltas, adapters = read_loras(folder, changed, how.loras)
-
-    def patch(part: Part) -> Callable[[Any], None] | None:
-        layers = deltas.get(part.subfolder)
-        return partial(add_deltas, deltas=layers) if layers else None
-
+    deltas, facts = read_loras(folder, changed, how.loras)
+    for name, part in known.items():
+        if layers := deltas.get(part.subfolder):
+            patches[name].append(partial(add_deltas, deltas=layers))
+    adapters |= facts
+    if how.controlnet is not None:
+        if "unet" not in known:
+            raise InputError(
+                "this kind of model has no control networks", expected="one with a UNet", param="controlnet"
+            )
+        width = int(read_json(folder / "unet" / "config.json").get("cross_attention_dim", 0))
+        known["unet"], put, facts = controlled(known["unet"], how.controlnet, width)
+        patches["unet"].append(put)
+        adapters |= facts
+    seat = None
+    if how.offload:
+        if find_device(how.device).type == "cpu":
+            raise InputError("there is nothing to offload from", expected="a GPU", param="offload")
+        seat = Seat()
     modules = {
-        name: TorchModule(folder, part, device=how.device, dtype=how.dtype, patch=patch(part))
+        name: TorchModule(folder, part, device=how.device, dtype=how.dtype, patches=patches[name], seat=seat)
         for name, part in known.items()
     }
-    return Opened("torch", chosen_dtype(how.device, how.dtype), modules, adapters)
+    return Opened("torch", chosen_dtype(how.device, how.dtype), modules, adapters, learnt)
+
+
+def _learn(
+    folder: Path,
+    known: Mapping[str, Part],
+    how: Opening,
+    patches: Mapping[str, list[Callable[[Any], None]]],
+) -> tuple[dict[str, dict[str, list[int]]], dict[str, str]]:
+    """Read learnt words, and let the text encoders have them."""
+    if not how.embeddings:
+        return {}, {}
+    if "unet" not in known:
+        raise InputError(
+            "this kind of model learns no words", expected="one with a UNet and CLIP", param="embedding"
+        )
+    encoders = [name for name in known if name.startswith("text_encoder")]
+    configs = {name: read_json(folder / name / "config.json") for name in encoders}
+    words, facts = read_embeddings(how.embeddings, configs)
+    for name in encoders:
+        patches[name].append(words[name].extend)
+    return {name: learnt.ids for name, learnt in words.items()}, facts
+
+
+def abilities(how: Opening, *, sees_mask: bool) -> frozenset[str]:
+    """What a model with a UNet can do; see `pictor.core.plan.ABILITIES`."""
+    usual = {"text", "encode"} if sees_mask else {"text", "whole", "encode"}
+    return frozenset(usual | ({"control"} if how.controlnet is not None else set()))
 
 
 class Background:

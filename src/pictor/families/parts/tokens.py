@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -34,12 +35,19 @@ class PromptTokenizer:
     Args:
         folder: the model's `tokenizer/`, with a tokenizer.json, or CLIP's vocab.json and merges.txt.
         max_length: of the text encoder, start and end included; the tokenizer's own may be shorter.
+        learnt: words that the vocabulary does not have, and their tokens.
 
     Raises:
         ModelError: a file is missing or damaged, or lacks a special token.
     """
 
-    def __init__(self, folder: Path, max_length: int) -> None:
+    def __init__(
+        self, folder: Path, max_length: int, learnt: Mapping[str, Sequence[int]] | None = None
+    ) -> None:
+        self._learnt = dict(learnt or {})
+        names = sorted(self._learnt, key=len, reverse=True)
+        patterns = [rf"(?<!\w){re.escape(name)}(?!\w)" for name in names]
+        self._learnt_words = re.compile("|".join(patterns) or r"(?!)")  # matches nothing where there are none
         config = _config(folder)
         self._tokenizer = _read(folder)
         self._tokenizer.no_padding()
@@ -63,7 +71,10 @@ class PromptTokenizer:
         """
         room = self.max_length - 2
         words: list[tuple[list[int], float]] = []
-        for text, weight in fragments:
+        for text, weight in self._divided(fragments):
+            if text in self._learnt:
+                words.append((list(self._learnt[text])[:room], weight))
+                continue
             encoding = self._tokenizer.encode(text, add_special_tokens=False)
             last: int | None = None
             for number, word in zip(encoding.ids, encoding.word_ids, strict=True):
@@ -78,6 +89,16 @@ class PromptTokenizer:
             chunks[-1][0].extend(numbers)
             chunks[-1][1].extend([weight] * len(numbers))
         return [self._framed(*chunk) for chunk in chunks]
+
+    def _divided(self, fragments: Sequence[tuple[str, float]]) -> Iterator[tuple[str, float]]:
+        """The pieces, with learnt words as pieces of their own."""
+        for text, weight in fragments:
+            at = 0
+            for found in self._learnt_words.finditer(text):
+                yield text[at : found.start()], weight
+                yield found.group(), weight
+                at = found.end()
+            yield text[at:], weight
 
     def text(self, chunks: Sequence[Tokens]) -> str:
         """The words of these chunks."""

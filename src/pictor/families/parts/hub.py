@@ -32,7 +32,7 @@ def is_hub_id(model: str) -> bool:
     return _ID.fullmatch(model) is not None
 
 
-def fetch(model: str) -> Path:
+def fetch(model: str, *, alone: bool = False) -> Path:
     """The folder of a model in the Hub's cache; what is not there yet is downloaded.
 
     A model that is there whole is used as it is, without the network: name a revision (a branch, a tag or a
@@ -40,6 +40,7 @@ def fetch(model: str) -> Path:
 
     Args:
         model: OWNER/NAME or OWNER/NAME@REVISION.
+        alone: it is one network with its config.json, such as a control network, and no whole model.
 
     Raises:
         ModelError: there is no such model, it is not to be had, or holds no diffusers folder.
@@ -50,16 +51,16 @@ def fetch(model: str) -> Path:
             f"{model!r} is no model", expected="a folder, or OWNER/NAME on the Hub", param="model"
         )
     name, revision = found["id"], found["revision"]
-    if (kept := _kept(name, revision)) is not None:
+    if (kept := _kept(name, revision, alone)) is not None:
         return kept
     from huggingface_hub import HfApi, snapshot_download
 
     try:
         files = HfApi().list_repo_files(name, revision=revision)
-        chosen = wanted(files)
-        if "model_index.json" not in chosen:
+        chosen = ["config.json", *_weights(files)] if alone else wanted(files)
+        if (index := "config.json" if alone else "model_index.json") not in files:
             raise ModelError(
-                f"{model} on the Hub has no model_index.json", expected="a diffusers folder", param="model"
+                f"{model} on the Hub has no {index}", expected="a diffusers folder", param="model"
             )
         return Path(snapshot_download(name, revision=revision, allow_patterns=chosen))
     except ModelError:
@@ -73,6 +74,28 @@ def fetch(model: str) -> Path:
         ) from None
 
 
+def fetch_files(name: str, files: Sequence[str]) -> Path:
+    """A folder with these files of a repository, from the cache or downloaded.
+
+    Raises:
+        ModelError: they are not to be had.
+    """
+    from huggingface_hub import snapshot_download, try_to_load_from_cache
+
+    kept = try_to_load_from_cache(name, files[0])
+    if isinstance(kept, str):
+        return Path(kept).parent
+    try:
+        return Path(snapshot_download(name, allow_patterns=list(files)))
+    except Exception as error:  # the Hub's own, of the network and of the disk
+        raise ModelError(
+            f"{files[0]} of {name} cannot be fetched from the Hub ({type(error).__name__})",
+            expected="a connection, or the file in the cache",
+            remedy="Pass a folder that has it with --tokenizer.",
+            param="tokenizer",
+        ) from None
+
+
 def wanted(files: Sequence[str]) -> list[str]:
     """Those files of a repository that Pictor reads: settings, tokenizers, and one set of weights a part.
 
@@ -81,22 +104,30 @@ def wanted(files: Sequence[str]) -> list[str]:
     chosen = [file for file in files if any(fnmatch(file, pattern) for pattern in _SETTINGS)]
     for part in _PARTS:
         names = [file.removeprefix(f"{part}/") for file in files if file.startswith(f"{part}/")]
-        usual = [name for name in names if _USUAL.fullmatch(name)]
-        chosen += [f"{part}/{name}" for name in usual or [name for name in names if _HALF.fullmatch(name)]]
+        chosen += [f"{part}/{name}" for name in _weights(names)]
     if "pictor.json" in files:
         chosen += [graph for graph in _GRAPHS if graph in files]
     return sorted(set(chosen))
 
 
-def _kept(name: str, revision: str | None) -> Path | None:
+def _weights(names: Sequence[str]) -> list[str]:
+    usual = [name for name in names if _USUAL.fullmatch(name)]
+    return usual or [name for name in names if _HALF.fullmatch(name)]
+
+
+def _kept(name: str, revision: str | None, alone: bool) -> Path | None:
     """The folder in the cache, where every part that its index names is there."""
     from huggingface_hub import try_to_load_from_cache
 
-    index = try_to_load_from_cache(name, "model_index.json", revision=revision)
+    file = "config.json" if alone else "model_index.json"
+    index = try_to_load_from_cache(name, file, revision=revision)
     if not isinstance(index, str):
         return None
     folder = Path(index).parent
     try:
+        if alone:
+            find_weights(folder)
+            return folder
         for part, entry in read_json(folder / "model_index.json").items():
             if part in _PARTS and isinstance(entry, list) and entry and entry[0]:
                 find_weights(folder / part)
