@@ -67,6 +67,12 @@ def _options(
     controlnet: Annotated[
         str | None, typer.Option(metavar="PATH|ID", help="A control network, for --control.")
     ] = None,
+    ip_adapter: Annotated[
+        str | None, typer.Option(metavar="FILE", help="A picture adapter, for --like.")
+    ] = None,
+    image_encoder: Annotated[
+        str | None, typer.Option(metavar="DIR", help="The picture adapter's image encoder.")
+    ] = None,
     tokenizer: Annotated[
         str | None, typer.Option(metavar="DIR", help="CLIP's tokenizer, for a model in one file.")
     ] = None,
@@ -147,6 +153,8 @@ def _run(
     lora: list[str] | None,
     controlnet: str | None,
     embedding: list[str] | None,
+    ip_adapter: str | None,
+    image_encoder: str | None,
     tokenizer: str | None,
     prediction: str | None,
     out: str | None,
@@ -171,6 +179,8 @@ def _run(
         loras=parse_loras(lora),
         controlnet=controlnet,
         embeddings=embedding or (),
+        ip_adapter=ip_adapter,
+        image_encoder=image_encoder,
         tokenizer=tokenizer,
         prediction=prediction,
     )

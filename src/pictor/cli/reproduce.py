@@ -32,6 +32,12 @@ def reproduce(
     controlnet: Annotated[
         str | None, typer.Option(metavar="PATH|ID", help="The control network that it was made with.")
     ] = None,
+    ip_adapter: Annotated[
+        str | None, typer.Option(metavar="FILE", help="A picture adapter, for --like.")
+    ] = None,
+    image_encoder: Annotated[
+        str | None, typer.Option(metavar="DIR", help="The picture adapter's image encoder.")
+    ] = None,
     tokenizer: Annotated[
         str | None, typer.Option(metavar="DIR", help="CLIP's tokenizer, for a model in one file.")
     ] = None,
@@ -70,6 +76,8 @@ def reproduce(
         loras=parse_loras(lora),
         controlnet=controlnet,
         embeddings=embedding or (),
+        ip_adapter=ip_adapter,
+        image_encoder=image_encoder,
         tokenizer=tokenizer,
         prediction=prediction,
     )

@@ -35,6 +35,7 @@ ABILITIES = {
     "whole": "paint without a mask",
     "encode": "take in a picture",
     "control": "follow a control picture",
+    "like": "take a picture as a prompt",
 }
 """What a task may need of a model, as the end of a sentence."""
 
@@ -121,6 +122,7 @@ class Stage:
     layout: Layout | None = None
     style: Style | None = None
     control: Control | None = None
+    likeness: Likeness | None = None
     tiles: Tiles | None = None
     wrap: tuple[bool, bool] = (False, False)
     """Whether the left side continues on the right, and the top at the bottom."""
@@ -155,6 +157,15 @@ class Control:
     weight: float
     until: float
     """For this share of the steps, from the noisy end."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Likeness:
+    """A picture as a further prompt (Ye et al. 2023, arXiv:2308.06721)."""
+
+    picture: Pixels
+    """[H, W, 3] of any size."""
+    weight: float
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -68,8 +68,13 @@ def _predict(bundle: Bundle, stage: Stage, words: Words, states: States, batch: 
             last = stage.control.until * (len(stage.levels) - 1)
             weights = [stage.control.weight * (words.step(level) < last) for level in levels]
             conditions["control_weight"] = np.array(weights, np.float32)
-            seen = cut(states.control, bundle.traits.latent_stride)
-            conditions["control"] = np.repeat(seen[None], len(rows), axis=0)
+            shapes = cut(states.control, bundle.traits.latent_stride)
+            conditions["control"] = np.repeat(shapes[None], len(rows), axis=0)
+        if states.likeness is not None:
+            seen, unseen, weight = states.likeness
+            looks = [unseen if one == "unconditional" else seen for one in which]
+            conditions["likeness"] = np.stack(looks)
+            conditions["likeness_weight"] = np.full(len(rows), weight, np.float32)
         times = np.array([level.time for level in levels], np.float64)
         output = bundle.network(x * scales[:, None, None, None], times, conditions)
         x0: Array = x0_from_output(prediction, x, output, levels, sigma_data)

@@ -116,6 +116,20 @@ class States:
             return None
         return np.ascontiguousarray(control.picture.transpose(2, 0, 1), np.float32) / np.float32(255)
 
+    @cached_property
+    def likeness(self) -> tuple[Array, Array, float] | None:
+        """What a picture adapter attends to, what it does without a prompt, and how much; None without one.
+
+        A model with an adapter always attends to something: to nothing's likeness, at weight 0.
+        """
+        encode, wish = self._bundle.encode_likeness, self._stage.likeness
+        if encode is None:
+            return None
+        if wish is None:
+            empty = encode(np.zeros((8, 8, 3), np.uint8))[1]
+            return empty, empty, 0.0
+        return (*encode(wish.picture), wish.weight)
+
     def style_moments(self) -> tuple[Array, Array]:
         """Mean and spread of each latent channel of the style picture, [C, 1, 1]."""
         assert self._stage.style is not None  # noqa: S101 - asked for stages with a style

@@ -17,6 +17,7 @@ from pictor.engine.execute import Progress, execute
 from pictor.engine.pictures import Picture
 from pictor.families.bundle import Bundle, Opening
 from pictor.families.parts.hub import fetch, is_hub_id
+from pictor.families.parts.likeness import LikenessFiles
 from pictor.families.parts.lora import Lora
 from pictor.families.parts.single_file import is_single_file, open_single_file
 from pictor.families.registry import open_bundle
@@ -54,6 +55,8 @@ def load(
     offload: bool = False,
     loras: Mapping[str | os.PathLike[str], float] | None = None,
     controlnet: str | os.PathLike[str] | None = None,
+    ip_adapter: str | os.PathLike[str] | None = None,
+    image_encoder: str | os.PathLike[str] | None = None,
     embeddings: Sequence[str | os.PathLike[str]] = (),
     tokenizer: str | os.PathLike[str] | None = None,
     prediction: str | None = None,
@@ -69,6 +72,8 @@ def load(
         offload: let the GPU hold one network at a time: less of its memory, and more time.
         loras: files of adapters, and how strongly each changes the model (1 is as it was trained).
         controlnet: folder of a control network, or its name on the Hub; verbs take `control` then.
+        ip_adapter: file of a picture adapter; verbs take `like` then.
+        image_encoder: folder of the adapter's image encoder; None for `image_encoder/` beside the file.
         embeddings: files of learnt words (textual inversion).
         tokenizer: for one file, which has none: a folder with CLIP's; None for the Hub's.
         prediction: for one file: "eps" or "v"; None for what its kind usually predicts.
@@ -85,6 +90,11 @@ def load(
         offload=offload,
         loras=tuple(Lora(path=Path(file), weight=weight) for file, weight in (loras or {}).items()),
         controlnet=None if controlnet is None else _found(controlnet, alone=True),
+        likeness=None
+        if ip_adapter is None
+        else LikenessFiles(
+            adapter=Path(ip_adapter), encoder=None if image_encoder is None else Path(image_encoder)
+        ),
         embeddings=tuple(Path(file) for file in embeddings),
     )
     if model is not None and is_single_file(model):

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pictor.core import levels
+    from pictor.core.plan import Pixels
+    from pictor.families.parts.likeness import LikenessFiles
     from pictor.families.parts.lora import Lora
 
     Embeds = Mapping[str, NDArray[Any]]
@@ -85,6 +87,8 @@ class Bundle:
     """SHA-256 over the weights; asked once."""
     backend: str
     dtype: str
+    encode_likeness: Callable[[Pixels], tuple[NDArray[np.float32], NDArray[np.float32]]] | None = None
+    """From a picture to what the network attends to, and what it does where there is none."""
     adapters: Mapping[str, str] = field(default_factory=dict)
     """Name and SHA-256 of each adapter."""
 
@@ -115,6 +119,8 @@ class Opening:
     offload: bool = False
     """The device holds one network at a time; the others wait in the machine's memory."""
     loras: Sequence[Lora] = ()
+    likeness: LikenessFiles | None = None
+    """A picture adapter."""
     controlnet: Path | None = None
     """Folder of a control network."""
     embeddings: Sequence[Path] = ()
@@ -123,7 +129,7 @@ class Opening:
     @property
     def needs_torch(self) -> bool:
         """Whether it asks for what graphs cannot do."""
-        changed = self.loras or self.embeddings or self.controlnet is not None or self.offload
+        changed = self.loras or self.embeddings or self.controlnet or self.offload or self.likeness
         return bool(changed) or (self.device, self.dtype) != ("auto", "auto")
 
 

@@ -118,7 +118,7 @@ def open_flux(folder: Path, index: Mapping[str, Any], how: Opening) -> Bundle:
         PARTS["text_encoder"],
         language_part("text_encoder_2", ("T5EncoderModel",)),
     ]
-    chosen, dtype, parts, adapters, _ = open_parts(folder, wanted, how)
+    chosen, dtype, parts, adapters, *_ = open_parts(folder, wanted, how)
     clip = PromptEncoder(
         PromptTokenizer(folder / "tokenizer", _CLIP_TOKENS), parts["text_encoder"], pooled="pooler_output"
     )

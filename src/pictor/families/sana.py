@@ -91,7 +91,7 @@ def open_sana(folder: Path, index: Mapping[str, Any], how: Opening) -> Bundle:
     scale, shift = scaling(folder / "vae" / "config.json", vae)
     language = language_part("text_encoder", ("Gemma2Model", "Gemma2ForCausalLM"), masked=True)
     wanted = [TRANSFORMER, PARTS["decoder"], PARTS["encoder"], language]
-    chosen, dtype, parts, adapters, _ = open_parts(folder, wanted, how)
+    chosen, dtype, parts, adapters, *_ = open_parts(folder, wanted, how)
     return Bundle(
         traits=traits,
         network=_network(

@@ -58,7 +58,7 @@ def open_stable_diffusion(folder: Path, index: Mapping[str, Any], how: Opening) 
         read_header(file)
     traits = _traits(folder, unet, vae, text, schedule, how)
     scale, shift = scaling(folder / "vae" / "config.json", vae)
-    chosen, dtype, parts, adapters, learnt = open_parts(folder, PARTS.values(), how)
+    chosen, dtype, parts, adapters, learnt, look = open_parts(folder, PARTS.values(), how)
     tokenizer = PromptTokenizer(folder / "tokenizer", traits.max_tokens, learnt.get("text_encoder"))
     words = PromptEncoder(tokenizer, parts["text_encoder"])
     return Bundle(
@@ -72,6 +72,7 @@ def open_stable_diffusion(folder: Path, index: Mapping[str, Any], how: Opening) 
         backend=chosen,
         dtype=dtype,
         adapters=adapters,
+        encode_likeness=look,
     )
 
 

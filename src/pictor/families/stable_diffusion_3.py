@@ -96,7 +96,7 @@ def open_stable_diffusion_3(folder: Path, index: Mapping[str, Any], how: Opening
     clips = ("text_encoder", "text_encoder_2")
     wanted = [TRANSFORMER, PARTS["decoder"], PARTS["encoder"], *(clip_part(name) for name in clips)]
     wanted += [language_part(name, ("T5EncoderModel",)) for name in t5]
-    chosen, dtype, parts, adapters, _ = open_parts(folder, wanted, how)
+    chosen, dtype, parts, adapters, *_ = open_parts(folder, wanted, how)
     encoders = [
         PromptEncoder(
             PromptTokenizer(folder / name.replace("text_encoder", "tokenizer"), _CLIP_TOKENS),

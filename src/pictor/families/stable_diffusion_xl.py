@@ -85,7 +85,7 @@ def open_stable_diffusion_xl(folder: Path, index: Mapping[str, Any], how: Openin
     traits = _traits(folder, unet, vae, schedule, how)
     scale, shift = scaling(folder / "vae" / "config.json", vae)
     wanted = [UNET, PARTS["decoder"], PARTS["encoder"], *(clip_part(name) for name in encoders)]
-    chosen, dtype, parts, adapters, learnt = open_parts(folder, wanted, how)
+    chosen, dtype, parts, adapters, learnt, look = open_parts(folder, wanted, how)
     words = _Words(
         [
             PromptEncoder(
@@ -113,6 +113,7 @@ def open_stable_diffusion_xl(folder: Path, index: Mapping[str, Any], how: Openin
         backend=chosen,
         dtype=dtype,
         adapters=adapters,
+        encode_likeness=look,
     )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from pictor.core.errors import InputError
 from pictor.core.notices import PictorWarning
-from pictor.core.plan import ABILITIES, Conditions, Control, Stage, Traits
+from pictor.core.plan import ABILITIES, Conditions, Control, Likeness, Stage, Traits
 from pictor.core.predictions import x0_weights
 from pictor.core.spacings import spacing as spacing_named
 from pictor.sampling import solver as solver_named
@@ -116,6 +116,8 @@ def stage(
         more["noise"] = _checked_latents(wish.latents, (len(conditions), *shape))
     if wish.control is not None:
         more["control"] = _control(wish, traits, size)
+    if wish.like is not None:
+        more["likeness"] = _likeness(wish, traits)
     taken = _steps_taken(strength[1], settled.num_steps, strength[0])
     levels = spacing_named(settled.spacing)(traits.path_for(size), settled.num_steps)
     for step in solver_named(settled.solver)(levels):
@@ -150,23 +152,35 @@ def _steps_taken(strength: Any, num_steps: int, param: str) -> int:
 
 
 def common_inputs(stage: Stage, wish: Wish) -> dict[str, str]:
-    """The entries of `Plan.inputs` for what every wish may give: latents and a control picture."""
+    """The entries of `Plan.inputs` for what every wish may give besides words."""
     inputs: dict[str, str] = {}
     if wish.latents is not None and stage.noise is not None:
         inputs["latents"] = digest(stage.noise)
     if wish.control is not None:
         inputs["control"] = digest(read_pixels(wish.control, "control"))
+    if wish.like is not None:
+        inputs["like"] = digest(read_pixels(wish.like, "like"))
     return inputs
 
 
-def _control(wish: Wish, traits: Traits, size: tuple[int, int]) -> Control:
-    if "control" not in traits.abilities:
+def _check_ability(traits: Traits, ability: str, param: str, what: str, flag: str) -> None:
+    if ability not in traits.abilities:
         raise InputError(
-            f"{traits.name} does not {ABILITIES['control']}",
-            expected="a model that was opened with a control network",
-            remedy="Pass one with --controlnet.",
-            param="control",
+            f"{traits.name} does not {ABILITIES[ability]}",
+            expected=f"a model that was opened with a {what}",
+            remedy=f"Pass one with {flag}.",
+            param=param,
         )
+
+
+def _likeness(wish: Wish, traits: Traits) -> Likeness:
+    _check_ability(traits, "like", "like", "picture adapter", "--ip-adapter")
+    weight = check_number(wish.like_weight, "like_weight", 0.0, MAX_CONTROL)
+    return Likeness(picture=read_pixels(wish.like, "like"), weight=weight)
+
+
+def _control(wish: Wish, traits: Traits, size: tuple[int, int]) -> Control:
+    _check_ability(traits, "control", "control", "control network", "--controlnet")
     return Control(
         picture=covering(read_pixels(wish.control, "control"), size),
         weight=check_number(wish.control_weight, "control_weight", 0.0, MAX_CONTROL),

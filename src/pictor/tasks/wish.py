@@ -67,6 +67,10 @@ class Wish:
     )
     control_weight: float = option("How closely to follow it; 1 is as it was trained.", 1.0)
     control_until: float = option("For how much of the way, from 0 to 1.", 1.0)
+    like: Given = option(
+        "A picture to be like, for the model's picture adapter.", metavar="IMAGE", picture=True
+    )
+    like_weight: float = option("How much to be like it, from 0 to 1 and beyond.", 0.6)
     latents: Any = None
     """[count, C, h, w], or [C, h, w] for all: the noise to begin with, in the place of the seed's."""
 

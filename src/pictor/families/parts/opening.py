@@ -14,6 +14,7 @@ from pictor.core.errors import InputError, ModelError
 from pictor.families.parts.control import controlled
 from pictor.families.parts.embeddings import read_embeddings
 from pictor.families.parts.files import read_json, require
+from pictor.families.parts.likeness import PictureEncoder, open_likeness
 from pictor.families.parts.lora import add_deltas, read_loras
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class Opened(NamedTuple):
     """For the recipe."""
     learnt: dict[str, dict[str, list[int]]]
     """Text encoder -> learnt words and their tokens."""
+    encode_likeness: PictureEncoder | None = None
 
 
 def open_parts(folder: Path, parts: Iterable[Part], how: Opening) -> Opened:
@@ -102,6 +104,17 @@ def open_parts(folder: Path, parts: Iterable[Part], how: Opening) -> Opened:
         known["unet"], put, facts = controlled(known["unet"], how.controlnet, width)
         patches["unet"].append(put)
         adapters |= facts
+    likeness = None
+    if how.likeness is not None:
+        if "unet" not in known:
+            raise InputError(
+                "this kind of model has no picture adapters", expected="one with a UNet", param="ip_adapter"
+            )
+        width = int(read_json(folder / "unet" / "config.json").get("cross_attention_dim", 0))
+        likeness = open_likeness(known["unet"], width, how.likeness)
+        known["unet"] = likeness.unet
+        patches["unet"].append(likeness.put)
+        adapters |= likeness.facts
     seat = None
     if how.offload:
         if find_device(how.device).type == "cpu":
@@ -111,7 +124,11 @@ def open_parts(folder: Path, parts: Iterable[Part], how: Opening) -> Opened:
         name: TorchModule(folder, part, device=how.device, dtype=how.dtype, patches=patches[name], seat=seat)
         for name, part in known.items()
     }
-    return Opened("torch", chosen_dtype(how.device, how.dtype), modules, adapters, learnt)
+    look = None
+    if likeness is not None:
+        eye = TorchModule(likeness.folder, likeness.encoder, device=how.device, dtype=how.dtype, seat=seat)
+        look = PictureEncoder(eye, likeness.side, empty_of_black=likeness.empty_of_black)
+    return Opened("torch", chosen_dtype(how.device, how.dtype), modules, adapters, learnt, look)
 
 
 def _learn(
@@ -138,7 +155,8 @@ def _learn(
 def abilities(how: Opening, *, sees_mask: bool) -> frozenset[str]:
     """What a model with a UNet can do; see `pictor.core.plan.ABILITIES`."""
     usual = {"text", "encode"} if sees_mask else {"text", "whole", "encode"}
-    return frozenset(usual | ({"control"} if how.controlnet is not None else set()))
+    further = {"control": how.controlnet, "like": how.likeness}
+    return frozenset(usual | {ability for ability, wish in further.items() if wish is not None})
 
 
 class Background:
