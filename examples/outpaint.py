@@ -3,7 +3,7 @@
 import pictor
 
 studio = pictor.load()
-[picture] = studio.generate("a blue car in the desert", seed=4, size=(64, 64))
-wide = studio.outpaint(picture.image, "the desert", left=32, right=32, seed=1)[0]
+[picture] = studio.generate("a blue car in the desert", seed=4)
+wide = studio.outpaint(picture.image, "the desert", left=64, right=64, seed=1)[0]
 wide.save("outpaint.png")
 studio.outpaint(picture.image, "the desert", zoom=1.5, seed=1)[0].save("zoom.png")

@@ -6,7 +6,7 @@ from pictor.engine.pictures import tile
 studio = pictor.load()
 [apple] = studio.generate("a red apple on grass", seed=1)
 steps = [apple.image]
-for strength in (0.25, 0.5, 0.75):
-    [made] = studio.transform(apple.image, "a blue ball on grass", strength=strength)
+for strength in (0.5, 0.75, 1.0):
+    [made] = studio.transform(apple.image, "a yellow pear on grass", strength=strength)
     steps.append(made.image)
 tile(steps, columns=4, gap=2).save("transform.png")

@@ -36,14 +36,14 @@ def test_tracked_weights_stay_small() -> None:
 
 def test_the_card_names_what_a_user_needs() -> None:
     card = (FOLDER / "README.md").read_text(encoding="utf-8")
-    for word in ("corpus", "recipe", "hardware", "limits", "Open Font License", "picturebook-first"):
+    for word in ("corpus", "recipe", "hardware", "limits", "Open Font License", "picturebook-cpu"):
         assert word.lower() in card.lower(), word
 
 
 def test_it_says_what_it_can_be_asked() -> None:
     """Its own part of the picturebook, which `pictor evaluate` keeps to."""
     mix = training_book(FOLDER).mix
-    assert len(mix.things) == 84
+    assert len(mix.things) == 102
     assert not set(mix.things) - {thing.name for thing in THINGS}
     assert training_book(FOLDER) != TrainingBook()
 

@@ -73,8 +73,9 @@ class Maker:
         width, height = traits.defaults.size
         shape = (traits.latent_channels, height // traits.latent_stride, width // traits.latent_stride)
         self.noise_BChw = np.stack([picture_noise(seed, shape) for seed in range(len(texts))])
-        self.words = [self.bundle.encode_prompt(text) for text in texts]
-        self.empty = self.bundle.encode_prompt("")
+        chunks = max(self.bundle.count_chunks(text) for text in texts)
+        self.words = [self.bundle.encode_prompt(text, chunks=chunks) for text in texts]
+        self.empty = self.bundle.encode_prompt("", chunks=chunks)
 
     @property
     def default(self) -> Setting:

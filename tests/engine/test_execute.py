@@ -42,7 +42,7 @@ class Oracle:
         self.batches.append((x.copy(), time.copy()))
         return self.answer(x, time, conditions["colour"][:, :, None, None])
 
-    def encode_prompt(self, text, *, chunks=1, size=None):
+    def encode_prompt(self, text, *, chunks=1, size=None, negative=False):
         self.prompts.append(text)
         return {"colour": np.full(3, {"": 0.0, "light": 0.5, "dark": -0.5}[text], np.float32)}
 

@@ -36,7 +36,7 @@ def bundle(network, **traits):
         traits=dataclasses.replace(TRAITS, **traits),
         network=network,
         autoencoder=identity,
-        encode_prompt=lambda text, chunks=1, size=None: {"text": np.zeros(1, np.float32)},
+        encode_prompt=lambda text, chunks=1, size=None, negative=False: {"text": np.zeros(1, np.float32)},
         count_chunks=lambda text: 1,
         prepare=lambda: None,
         hash_weights=lambda: "0" * 64,

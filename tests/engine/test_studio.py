@@ -114,7 +114,7 @@ def test_reproduce_needs_the_same_model(studio, tiny_copy):
 def test_a_recipe_with_adapters_is_not_followed_without_them(studio):
     [picture] = studio.generate("a", num_steps=1)
     recipe = dataclasses.replace(picture.recipe, adapters={"lora": "0" * 64})
-    with pytest.raises(InputError, match="adapters lora"):
+    with pytest.raises(InputError, match="made with lora"):
         reproduce(recipe, studio)
 
 

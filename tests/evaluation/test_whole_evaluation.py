@@ -46,7 +46,7 @@ class Perfect:
 
     def plan(self, request: Any) -> Any:
         facts = {"num_steps": 4, "guidance_scale": 1.0, "solver": "euler", "spacing": "uniform"}
-        return SimpleNamespace(describe=lambda: facts | {"prompt": request.prompt})
+        return SimpleNamespace(describe=lambda _index: facts | {"prompt": request.prompt})
 
     def generate(self, text: str, *, seed: int, count: int, **options: object) -> list[Any]:
         assert options == {"num_steps": None, "guidance_scale": None, "solver": None}

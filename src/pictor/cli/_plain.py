@@ -20,12 +20,20 @@ def spare_adapters(command: Any) -> None:
         params: list[Any] = all_params(ctx)
         for option in params:
             kind = getattr(getattr(option, "type_descriptor", None), "annotation", None)
-            single = option.nargs == 1 and not option.multiple
-            if kind in _KINDS and single and getattr(option, "_runtime_param", ...) is None:
-                option._runtime_param = _Plain(kind)
+            several = option.multiple and kind == list[str]
+            plain = kind in _KINDS and option.nargs == 1 and not option.multiple
+            if (plain or several) and getattr(option, "_runtime_param", ...) is None:
+                option._runtime_param = _Texts() if several else _Plain(kind)
         return params
 
     command.get_params = get_params
+
+
+class _Texts:
+    """Of an option that may be given several times."""
+
+    def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
+        return None if value is None else [str(one) for one in value]
 
 
 class _Plain:

@@ -371,7 +371,7 @@ def _safetensors(path: Path, tensors: Mapping[str, tuple[str, tuple[int, ...], N
     with path.open("wb") as stream:
         stream.write(len(text).to_bytes(8, "little") + text)
         for _, _, raw in tensors.values():
-            stream.write(memoryview(np.ascontiguousarray(raw)))
+            np.ascontiguousarray(raw).tofile(stream)
 
 
 def _tokenizer(source: Path, folder: Path, padded: str | None) -> None:
