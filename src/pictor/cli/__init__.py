@@ -3,9 +3,9 @@
 A verb's file holds a `typer.Typer` called `app`. With one command in it the file is the verb itself
 (`show.py` is `pictor show`); with several, or a callback, it is a noun with verbs under it (`models.py` with
 `info` and `list` is `pictor models info`). Files whose names begin with `_` are no verbs. The verbs of tasks
-(`pictor generate`) have no files: `_tasks.py` makes them of the tasks' requests. Since `pictor --help` imports
-every verb for its line of help, these files import what is heavy inside of their functions. Nothing else
-has to be edited to add one.
+(`pictor generate`) have no files: `_tasks.py` makes them of the tasks' requests. Since `pictor --help`
+imports every verb for its line of help, these files import what is heavy inside of their functions. Nothing
+else has to be edited to add one.
 
 Results go to stdout, progress and warnings to stderr. Exit codes: 0 done; 1 a check said no, or a defect of
 Pictor; 2 bad input; 130 interrupted.
