@@ -19,7 +19,7 @@ def spare_adapters(command: Any) -> None:
     def get_params(ctx: Any) -> list[Any]:
         params: list[Any] = all_params(ctx)
         for option in params:
-            kind = getattr(getattr(option, "type_descriptor", None), "annotation", None)
+            kind: Any = getattr(getattr(option, "type_descriptor", None), "annotation", None)
             several = option.multiple and kind == list[str]
             plain = kind in _KINDS and option.nargs == 1 and not option.multiple
             if (plain or several) and getattr(option, "_runtime_param", ...) is None:
