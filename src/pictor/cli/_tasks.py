@@ -4,12 +4,12 @@ import dataclasses
 import inspect
 import json
 import keyword
-import os
 import typing
 from typing import Annotated, Any
 
 import typer
 
+from pictor.cli import _model
 from pictor.core.errors import InputError
 from pictor.tasks.registry import Task
 
@@ -46,42 +46,18 @@ def app_of(task: Task) -> typer.Typer:
 
 
 def _options(
-    model: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PATH|ID", help="A diffusers folder, a .safetensors file, or OWNER/NAME on the Hub."
-        ),
-    ] = None,
+    model: _model.Model = None,
     backend: Annotated[str, typer.Option(metavar="NAME", help="auto, onnx or torch.")] = "auto",
-    device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda, ... (with torch).")] = "auto",
-    dtype: Annotated[
-        str, typer.Option(metavar="NAME", help="auto, float32, float16 or bfloat16 (with torch).")
-    ] = "auto",
-    offload: Annotated[
-        bool, typer.Option("--offload", help="Let the GPU hold one network at a time.")
-    ] = False,
-    lora: Annotated[
-        list[str] | None,
-        typer.Option(metavar="FILE[:WEIGHT]", help="An adapter, and how strongly it works."),
-    ] = None,
-    controlnet: Annotated[
-        str | None, typer.Option(metavar="PATH|ID", help="A control network, for --control.")
-    ] = None,
-    ip_adapter: Annotated[
-        str | None, typer.Option(metavar="FILE", help="A picture adapter, for --like.")
-    ] = None,
-    image_encoder: Annotated[
-        str | None, typer.Option(metavar="DIR", help="The picture adapter's image encoder.")
-    ] = None,
-    tokenizer: Annotated[
-        str | None, typer.Option(metavar="DIR", help="CLIP's tokenizer, for a model in one file.")
-    ] = None,
-    prediction: Annotated[
-        str | None, typer.Option(metavar="eps|v", help="What a model in one file predicts.")
-    ] = None,
-    embedding: Annotated[
-        list[str] | None, typer.Option(metavar="FILE", help="A learnt word (textual inversion).")
-    ] = None,
+    device: _model.Device = "auto",
+    dtype: _model.Dtype = "auto",
+    offload: _model.Offload = False,
+    lora: _model.Loras = None,
+    controlnet: _model.Controlnet = None,
+    ip_adapter: _model.IpAdapter = None,
+    image_encoder: _model.ImageEncoder = None,
+    embedding: _model.Embeddings = None,
+    tokenizer: _model.Tokenizer = None,
+    prediction: _model.Prediction = None,
     out: Annotated[
         str | None,
         typer.Option(
@@ -145,45 +121,20 @@ def _run(
     task: Task,
     wish: dict[str, Any],
     *,
-    model: str | None,
-    backend: str,
-    device: str,
-    dtype: str,
-    offload: bool,
-    lora: list[str] | None,
-    controlnet: str | None,
-    embedding: list[str] | None,
-    ip_adapter: str | None,
-    image_encoder: str | None,
-    tokenizer: str | None,
-    prediction: str | None,
     out: str | None,
     as_json: bool,
     grid: bool = False,
     frames: bool = False,
+    **opening: Any,
 ) -> None:
     from pictor.cli._output import Destination
     from pictor.cli._progress import ProgressLine
     from pictor.engine.pictures import sequence, sheet
-    from pictor.engine.studio import load
 
     if wish.get(_SIZE) is not None:
         wish[_SIZE] = parse_size(wish[_SIZE])
     destination = Destination.of(out, name=task.verb)
-    studio = load(
-        model,
-        backend=backend,
-        device=device,
-        dtype=dtype,
-        offload=offload,
-        loras=parse_loras(lora),
-        controlnet=controlnet,
-        embeddings=embedding or (),
-        ip_adapter=ip_adapter,
-        image_encoder=image_encoder,
-        tokenizer=tokenizer,
-        prediction=prediction,
-    )
+    studio = _model.open_studio(**opening)
     plan = studio.plan(task.request(**wish))
     with ProgressLine() as progress:
         pictures = studio.run(plan, frames=frames, on_progress=progress)
@@ -204,28 +155,6 @@ def _run(
     else:
         for file in destination.written:
             print(file["path"])
-
-
-def parse_loras(texts: list[str] | None) -> dict[str | os.PathLike[str], float]:
-    """Files and weights of "FILE" or "FILE:WEIGHT".
-
-    Raises:
-        InputError: the weight is no number.
-    """
-    loras: dict[str | os.PathLike[str], float] = {}
-    for text in texts or []:
-        file, colon, weight = text.rpartition(":")
-        if not colon or os.path.isfile(text):
-            file, weight = text, "1"
-        try:
-            loras[file] = float(weight)
-        except ValueError:
-            raise InputError(
-                f"the adapter {text!r}",
-                expected="FILE or FILE:WEIGHT, such as ink.safetensors:0.8",
-                param="lora",
-            ) from None
-    return loras
 
 
 def parse_size(text: str) -> tuple[int, int]:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pictor.cli._tasks import parse_loras
+from pictor.cli import _model
 from pictor.cli._terminal import printable
 from pictor.core.errors import InputError
 from pictor.core.recipe import RECIPE_KEY, Recipe
@@ -17,36 +17,20 @@ app = typer.Typer(rich_markup_mode=None)
 @app.command()
 def reproduce(
     file: Annotated[str, typer.Argument(help="A picture that Pictor made.", show_default=False)],
-    model: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PATH|ID", help="A diffusers folder, a .safetensors file, or OWNER/NAME on the Hub."
-        ),
-    ] = None,
+    model: _model.Model = None,
     backend: Annotated[
         str | None, typer.Option(metavar="NAME", help="auto, onnx or torch; else the recipe's.")
     ] = None,
-    lora: Annotated[
-        list[str] | None, typer.Option(metavar="FILE[:WEIGHT]", help="An adapter that it was made with.")
-    ] = None,
-    controlnet: Annotated[
-        str | None, typer.Option(metavar="PATH|ID", help="The control network that it was made with.")
-    ] = None,
-    ip_adapter: Annotated[
-        str | None, typer.Option(metavar="FILE", help="A picture adapter, for --like.")
-    ] = None,
-    image_encoder: Annotated[
-        str | None, typer.Option(metavar="DIR", help="The picture adapter's image encoder.")
-    ] = None,
-    tokenizer: Annotated[
-        str | None, typer.Option(metavar="DIR", help="CLIP's tokenizer, for a model in one file.")
-    ] = None,
-    prediction: Annotated[
-        str | None, typer.Option(metavar="eps|v", help="What a model in one file predicts.")
-    ] = None,
-    embedding: Annotated[
-        list[str] | None, typer.Option(metavar="FILE", help="A learnt word that it was made with.")
-    ] = None,
+    device: _model.Device = "auto",
+    dtype: _model.Dtype = "auto",
+    offload: _model.Offload = False,
+    lora: _model.Loras = None,
+    controlnet: _model.Controlnet = None,
+    ip_adapter: _model.IpAdapter = None,
+    image_encoder: _model.ImageEncoder = None,
+    embedding: _model.Embeddings = None,
+    tokenizer: _model.Tokenizer = None,
+    prediction: _model.Prediction = None,
     given: Annotated[
         list[str] | None,
         typer.Option(
@@ -63,21 +47,23 @@ def reproduce(
     from pictor.engine.files import read_picture
     from pictor.engine.reproduce import compare
     from pictor.engine.reproduce import reproduce as make_again
-    from pictor.engine.studio import load
 
     image, texts = read_picture(file)
     if RECIPE_KEY not in texts:
         raise InputError(f"{file} carries no recipe of Pictor's", expected="a PNG that Pictor wrote")
     recipe = Recipe.from_json(texts[RECIPE_KEY])
     inputs = _inputs(given or [], recipe)
-    studio = load(
+    studio = _model.open_studio(
         model,
         backend=backend or recipe.backend,
-        loras=parse_loras(lora),
+        device=device,
+        dtype=dtype,
+        offload=offload,
+        lora=lora,
         controlnet=controlnet,
-        embeddings=embedding or (),
         ip_adapter=ip_adapter,
         image_encoder=image_encoder,
+        embedding=embedding,
         tokenizer=tokenizer,
         prediction=prediction,
     )
