@@ -18,17 +18,15 @@ import numpy as np
 from pictor.backends.base import PARTS
 from pictor.backends.weights import find_weights, read_header
 from pictor.core.errors import ModelError
-from pictor.core.plan import Traits
 from pictor.families.bundle import Bundle, Family, Network, Opening
-from pictor.families.parts.autoencoder import ScaledAutoencoder, latent_stride, scaling
+from pictor.families.parts.autoencoder import ScaledAutoencoder, scaling
 from pictor.families.parts.files import read_json
 from pictor.families.parts.hashes import hash_weights
-from pictor.families.parts.opening import Background, abilities, check_classes, open_parts
+from pictor.families.parts.opening import Background, check_classes, open_parts
 from pictor.families.parts.prompts import PromptEncoder
-from pictor.families.parts.schedulers import Schedule, read_schedule
+from pictor.families.parts.schedulers import read_schedule
 from pictor.families.parts.tokens import PromptTokenizer
-from pictor.families.parts.unets import seen_channels, unet_sizes
-from pictor.families.parts.wishes import Wishes
+from pictor.families.parts.unets import seen_channels, unet_traits
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -56,7 +54,9 @@ def open_stable_diffusion(folder: Path, index: Mapping[str, Any], how: Opening) 
     weights = [file for part in _CLASSES for file in find_weights(folder / part)]
     for file in weights:
         read_header(file)
-    traits = _traits(folder, unet, vae, text, schedule, how)
+    traits = unet_traits(
+        folder, unet, vae, schedule, how, max_tokens=_tokens(folder, text), growth=4, usual={}
+    )
     scale, shift = scaling(folder / "vae" / "config.json", vae)
     chosen, dtype, parts, adapters, learnt, look = open_parts(folder, PARTS.values(), how)
     tokenizer = PromptTokenizer(folder / "tokenizer", traits.max_tokens, learnt.get("text_encoder"))
@@ -76,6 +76,18 @@ def open_stable_diffusion(folder: Path, index: Mapping[str, Any], how: Opening) 
     )
 
 
+def _tokens(folder: Path, text: Mapping[str, Any]) -> int:
+    """Tokens that the text encoder takes."""
+    try:
+        return int(text.get("max_position_embeddings", 77))
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ModelError(
+            f"{folder / 'text_encoder' / 'config.json'} is damaged ({error!r})",
+            expected="transformers' configuration",
+            param="model",
+        ) from None
+
+
 def _network(unet: Module, channels: int) -> Network:
     def network(
         x_BChw: NDArray[np.float32], time_B: NDArray[np.float64], conditions: Embeds
@@ -86,44 +98,6 @@ def _network(unet: Module, channels: int) -> Network:
         return out[:, :channels]  # a learnt variance comes in further channels
 
     return network
-
-
-def _traits(
-    folder: Path,
-    unet: Mapping[str, Any],
-    vae: Mapping[str, Any],
-    text: Mapping[str, Any],
-    schedule: Schedule,
-    how: Opening,
-) -> Traits:
-    try:
-        stride = latent_stride(vae)
-        sizes = unet_sizes(folder, unet, int(vae.get("latent_channels", 4)), stride)
-        tokens = int(text.get("max_position_embeddings", 77))
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise ModelError(
-            f"a config.json in {folder} is damaged ({error!r})",
-            expected="diffusers' configurations",
-            param="model",
-        ) from None
-    wishes = Wishes(folder)
-    defaults = wishes.defaults(schedule, sizes.size)
-    low, high = wishes.sides(sizes.stride, 4 * max(defaults.size))
-    return Traits(
-        name=wishes.name,
-        abilities=abilities(how, sees_mask=sizes.sees_mask),
-        path=schedule.path,
-        prediction=schedule.prediction,
-        sigma_data=schedule.sigma_data,
-        latent_channels=sizes.channels,
-        latent_stride=stride,
-        stride=sizes.stride,
-        min_side=low,
-        max_side=high,
-        max_tokens=tokens,
-        sees_mask=sizes.sees_mask,
-        defaults=defaults,
-    )
 
 
 FAMILY = Family(

@@ -14,19 +14,16 @@ import numpy as np
 
 from pictor.backends.base import PARTS, Part, Tensors
 from pictor.backends.weights import find_weights, read_header
-from pictor.core.errors import ModelError
-from pictor.core.plan import Traits
 from pictor.families.bundle import Bundle, Family, Network, Opening
-from pictor.families.parts.autoencoder import ScaledAutoencoder, latent_stride, scaling
+from pictor.families.parts.autoencoder import ScaledAutoencoder, scaling
 from pictor.families.parts.clip import clip_part
 from pictor.families.parts.files import read_json
 from pictor.families.parts.hashes import hash_weights
-from pictor.families.parts.opening import Background, abilities, check_classes, class_of, open_parts
+from pictor.families.parts.opening import Background, check_classes, class_of, open_parts
 from pictor.families.parts.prompts import PromptEncoder
-from pictor.families.parts.schedulers import Schedule, read_schedule
+from pictor.families.parts.schedulers import read_schedule
 from pictor.families.parts.tokens import PromptTokenizer
-from pictor.families.parts.unets import seen_channels, unet_sizes
-from pictor.families.parts.wishes import Wishes
+from pictor.families.parts.unets import seen_channels, unet_traits
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -82,7 +79,16 @@ def open_stable_diffusion_xl(folder: Path, index: Mapping[str, Any], how: Openin
     weights = [file for part in ("unet", "vae", *encoders) for file in find_weights(folder / part)]
     for file in weights:
         read_header(file)
-    traits = _traits(folder, unet, vae, schedule, how)
+    traits = unet_traits(
+        folder,
+        unet,
+        vae,
+        schedule,
+        how,
+        max_tokens=_MAX_TOKENS,
+        growth=2,
+        usual={"guidance_scale": 5.0},
+    )
     scale, shift = scaling(folder / "vae" / "config.json", vae)
     wanted = [UNET, PARTS["decoder"], PARTS["encoder"], *(clip_part(name) for name in encoders)]
     chosen, dtype, parts, adapters, learnt, look = open_parts(folder, wanted, how)
@@ -167,38 +173,6 @@ def _network(unet: Module, channels: int) -> Network:
         return unet.run(sample=seen, timestep=time_B, **words)["out_sample"][:, :channels]
 
     return network
-
-
-def _traits(
-    folder: Path, unet: Mapping[str, Any], vae: Mapping[str, Any], schedule: Schedule, how: Opening
-) -> Traits:
-    try:
-        stride = latent_stride(vae)
-        sizes = unet_sizes(folder, unet, int(vae.get("latent_channels", 4)), stride)
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise ModelError(
-            f"a config.json in {folder} is damaged ({error!r})",
-            expected="diffusers' configurations",
-            param="model",
-        ) from None
-    wishes = Wishes(folder)
-    defaults = wishes.defaults(schedule, sizes.size, guidance_scale=5.0)
-    low, high = wishes.sides(sizes.stride, 2 * max(defaults.size))
-    return Traits(
-        name=wishes.name,
-        abilities=abilities(how, sees_mask=sizes.sees_mask),
-        path=schedule.path,
-        prediction=schedule.prediction,
-        sigma_data=schedule.sigma_data,
-        latent_channels=sizes.channels,
-        latent_stride=stride,
-        stride=sizes.stride,
-        min_side=low,
-        max_side=high,
-        max_tokens=_MAX_TOKENS,
-        sees_mask=sizes.sees_mask,
-        defaults=defaults,
-    )
 
 
 FAMILY = Family(

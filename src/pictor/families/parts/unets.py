@@ -12,11 +12,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from pictor.core.errors import ModelError
+from pictor.core.plan import Traits
+from pictor.families.parts.autoencoder import latent_stride
+from pictor.families.parts.opening import abilities
+from pictor.families.parts.schedulers import Schedule
+from pictor.families.parts.wishes import Wishes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pictor.families.bundle import Embeds
+    from pictor.families.bundle import Embeds, Opening
 
 
 class UnetSizes(NamedTuple):
@@ -58,6 +63,60 @@ def unet_sizes(folder: Path, config: Mapping[str, Any], channels: int, latent_st
         sees_mask=taken > channels,
         stride=latent_stride * int(2 ** (len(config["block_out_channels"]) - 1)),
         size=(int(width) * latent_stride, int(height) * latent_stride),
+    )
+
+
+def unet_traits(
+    folder: Path,
+    unet: Mapping[str, Any],
+    vae: Mapping[str, Any],
+    schedule: Schedule,
+    how: Opening,
+    *,
+    max_tokens: int,
+    growth: int,
+    usual: Mapping[str, Any],
+) -> Traits:
+    """Traits of a UNet on an autoencoder's latents.
+
+    Args:
+        folder: of the model.
+        unet, vae: their configurations.
+        schedule: of its scheduler.
+        how: the user's wishes.
+        max_tokens: of a prompt's chunk.
+        growth: how many times the default's greater side a picture's side may be.
+        usual: defaults of this kind of model.
+
+    Raises:
+        ModelError: a configuration is damaged, or the two do not fit each other.
+    """
+    try:
+        stride = latent_stride(vae)
+        sizes = unet_sizes(folder, unet, int(vae.get("latent_channels", 4)), stride)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise ModelError(
+            f"a config.json in {folder} is damaged ({error!r})",
+            expected="diffusers' configurations",
+            param="model",
+        ) from None
+    wishes = Wishes(folder)
+    defaults = wishes.defaults(schedule, sizes.size, **usual)
+    low, high = wishes.sides(sizes.stride, growth * max(defaults.size))
+    return Traits(
+        name=wishes.name,
+        abilities=abilities(how, sees_mask=sizes.sees_mask),
+        path=schedule.path,
+        prediction=schedule.prediction,
+        sigma_data=schedule.sigma_data,
+        latent_channels=sizes.channels,
+        latent_stride=stride,
+        stride=sizes.stride,
+        min_side=low,
+        max_side=high,
+        max_tokens=max_tokens,
+        sees_mask=sizes.sees_mask,
+        defaults=defaults,
     )
 
 
