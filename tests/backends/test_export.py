@@ -1,5 +1,6 @@
 """The graphs compute what diffusers and transformers compute, from the same one copy of the weights."""
 
+import json
 import shutil
 
 import numpy as np
@@ -7,6 +8,7 @@ import onnx
 import pytest
 import tiny
 import torch
+import transformers
 from safetensors.torch import load_file, save_file
 
 from pictor.backends.base import PARTS
@@ -14,7 +16,7 @@ from pictor.backends.export import export_part
 from pictor.backends.graph import check_graph
 from pictor.backends.onnx import OnnxModule
 from pictor.backends.torch import TorchModule
-from pictor.backends.weights import only_weights, read_header
+from pictor.backends.weights import find_weights, read_header
 from pictor.core.errors import ModelError
 
 SHAPES = [(1, 8, 8, 32), (2, 8, 8, 5), (3, 4, 10, 1), (1, 2, 2, 32)]
@@ -56,7 +58,8 @@ def test_weights_are_stored_once(tiny_folder, name):
     path = graph_path(tiny_folder, name)
     assert path.stat().st_size < 200_000
     linked = check_graph(path)
-    entries = read_header(only_weights(path.parent))
+    [weights] = find_weights(path.parent)
+    entries = read_header(weights)
     assert len({tensor.name for tensor in linked}) == len(linked)
     model = onnx.load(path, load_external_data=False)
     inline = sum(item.ByteSize() for item in model.graph.initializer if not item.external_data)
@@ -126,7 +129,7 @@ def test_tied_parameters_share_their_bytes(tiny_folder, tmp_path, inputs, monkey
         return network
 
     shutil.copytree(tiny_folder / "vae", tmp_path / "vae")
-    weights = only_weights(tmp_path / "vae")
+    [weights] = find_weights(tmp_path / "vae")
     tensors = load_file(weights)
     del tensors["decoder.layers.5.conv.0.weight"]  # as safetensors does with the second of two names
     save_file(tensors, weights, metadata={"format": "pt"})
@@ -140,9 +143,41 @@ def test_tied_parameters_share_their_bytes(tiny_folder, tmp_path, inputs, monkey
 
 def test_an_unaligned_file_is_refused(tmp_path):
     tiny.build(tmp_path)
-    weights = only_weights(tmp_path / "vae")
+    [weights] = find_weights(tmp_path / "vae")
     data = weights.read_bytes()
     size = int.from_bytes(data[:8], "little")
     weights.write_bytes((size + 1).to_bytes(8, "little") + data[8 : 8 + size] + b" " + data[8 + size :])
     with pytest.raises(ModelError, match="a multiple of 2"):
         export_part(tmp_path, "decoder")
+
+
+def test_weights_in_several_files(tmp_path, inputs):
+    folder = tiny.build(tmp_path) / "text_encoder"
+    network = transformers.CLIPTextModel.from_pretrained(folder)
+    (folder / "model.safetensors").unlink()
+    network.save_pretrained(folder, max_shard_size="30KB")
+    linked = check_graph(export_part(tmp_path, "text_encoder"))
+    files = {file.name for file in find_weights(folder)}
+    assert {tensor.location for tensor in linked} == files
+    assert len(files) > 1
+    assert difference(tmp_path, "text_encoder", inputs("text_encoder")) < 1e-4
+
+
+def test_weights_beyond_two_gigabytes(tmp_path, inputs):
+    """The file is sparse: its first tensor is a hole that nothing reads."""
+    [weights] = find_weights(tiny.build(tmp_path, tiny.TinyConfig(text_layers=1)) / "text_encoder")
+    data, hole = weights.read_bytes(), 2**31 + 64
+    size = int.from_bytes(data[:8], "little")
+    header = {"hole": {"dtype": "F16", "shape": [hole // 2], "data_offsets": [0, hole]}}
+    for key, entry in json.loads(data[8 : 8 + size]).items():
+        if key != "__metadata__":
+            header[key] = {**entry, "data_offsets": [hole + at for at in entry["data_offsets"]]}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with weights.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        file.seek(hole, 1)
+        file.write(data[8 + size :])
+    linked = check_graph(export_part(tmp_path, "text_encoder"))
+    assert min(tensor.entry.offset for tensor in linked) > 2**31
+    assert difference(tmp_path, "text_encoder", inputs("text_encoder")) < 1e-4

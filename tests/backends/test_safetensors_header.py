@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from pictor.backends.weights import Entry, find_weights, only_weights, read_header
+from pictor.backends.weights import Entry, find_weights, read_header
 from pictor.core.errors import ModelError
 
 
@@ -109,8 +109,6 @@ def test_weights_in_several_files_are_all_found(tmp_path):
         (tmp_path / name).touch()
     index_of(tmp_path, [names[1], names[0], names[1]])
     assert find_weights(tmp_path) == [tmp_path / name for name in names]
-    with pytest.raises(ModelError, match="2 files"):
-        only_weights(tmp_path)
     (tmp_path / names[1]).unlink()
     with pytest.raises(ModelError, match="lacks 1 of 2 files of weights, model-00002"):
         find_weights(tmp_path)

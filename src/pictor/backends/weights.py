@@ -96,20 +96,6 @@ def find_weights(folder: Path) -> list[Path]:
     )
 
 
-def only_weights(folder: Path) -> Path:
-    """The one safetensors file of a part's folder.
-
-    Raises:
-        ModelError: there is none, or the weights are split over several files.
-    """
-    files = find_weights(folder)
-    if len(files) != 1:
-        raise ModelError(
-            f"the weights in {folder} are split over {len(files)} files", expected="one .safetensors file"
-        )
-    return files[0]
-
-
 def _shards(index: Path) -> list[Path]:
     """The files that an index of split weights names, each in the index's own folder."""
     try:

@@ -60,24 +60,16 @@ def info(model: _Model = None, as_json: _Json = False) -> None:
 
 @app.command()
 def export(
-    model: Annotated[str, typer.Argument(metavar="PATH", help="A folder of Stable Diffusion's shape.")],
+    model: Annotated[str, typer.Argument(metavar="PATH", help="A Stable Diffusion or XL folder.")],
 ) -> None:
     """Write ONNX graphs beside a model's weights, so that it runs without torch.
 
     The graphs point into the weights: nothing is stored twice.
     """
     from pictor.backends.export import export_folder
-    from pictor.core.errors import InputError
-    from pictor.engine.facts import model_facts
+    from pictor.families.registry import graphed_parts
 
-    facts = model_facts(Path(model))
-    if facts.family != "stable_diffusion":
-        raise InputError(
-            f"{facts.name} is of the family {facts.family}, which has no graphs",
-            expected="stable_diffusion",
-            param="model",
-        )
-    for path in export_folder(Path(model)):
+    for path in export_folder(Path(model), graphed_parts(Path(model))):
         print(path)
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from pictor.backends.base import Part
     from pictor.core import levels
     from pictor.core.plan import Pixels
     from pictor.families.parts.likeness import LikenessFiles
@@ -142,3 +143,5 @@ class Family:
     """The `_class_name`s in model_index.json that it opens."""
     open: Callable[[Path, Mapping[str, Any], Opening], Bundle]
     """(folder, model_index, how) -> Bundle; raises ModelError."""
+    graphed: Callable[[Mapping[str, Any]], Sequence[Part]] | None = None
+    """model_index -> the parts that run as ONNX graphs; None for a family that needs torch."""

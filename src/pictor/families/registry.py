@@ -3,12 +3,13 @@
 import importlib
 import os
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from pictor import families
+from pictor.backends.base import Part
 from pictor.core.errors import InputError, ModelError
 from pictor.families.bundle import Bundle, Family, Opening
 from pictor.families.parts.files import read_json
@@ -50,6 +51,24 @@ def open_bundle(folder: str | os.PathLike[str], how: Opening | str = "auto") -> 
         )
     index = read_json(place / "model_index.json")
     return family_of(place, index).open(place, index, how)
+
+
+def graphed_parts(folder: Path) -> Sequence[Part]:
+    """The parts of a model folder that ONNX graphs can be written of.
+
+    Raises:
+        ModelError: no family opens the folder.
+        InputError: its family has no graphs.
+    """
+    index = read_json(folder / "model_index.json")
+    family = family_of(folder, index)
+    if family.graphed is None:
+        raise InputError(
+            f"{folder.resolve().name} is of the family {family.name}, which has no graphs",
+            expected=" or ".join(sorted(known.name for known in all_families() if known.graphed)),
+            param="model",
+        )
+    return family.graphed(index)
 
 
 def family_of(folder: Path, index: Mapping[str, Any]) -> Family:

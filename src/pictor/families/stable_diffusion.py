@@ -108,4 +108,5 @@ FAMILY = Family(
         "StableDiffusionInpaintPipeline",
     ),
     open=open_stable_diffusion,
+    graphed=lambda _index: list(PARTS.values()),
 )

@@ -7,6 +7,7 @@ columns.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,21 +48,18 @@ def _call_unet(network: Any, inputs: Tensors) -> Tensors:
     return {"out_sample": network(inputs["sample"], inputs["timestep"], **words).sample}
 
 
-UNET = Part(
-    name="unet",
-    subfolder="unet",
-    library="diffusers",
-    classes=("UNet2DConditionModel",),
-    inputs={
-        "sample": "BCHW",
-        "timestep": "B",
-        "encoder_hidden_states": "BTD",
-        "text_embeds": "BE",
-        "time_ids": "BN",
-    },
-    outputs=("out_sample",),
-    call=_call_unet,
-)
+def parts_of(index: Mapping[str, Any]) -> list[Part]:
+    """The UNet, both halves of the autoencoder, and the one or two text encoders of a model_index.json."""
+    told = {"text_embeds": "BE", "time_ids": "B5" if _is_scored(index) else "B6"}
+    unet = replace(PARTS["unet"], inputs=PARTS["unet"].inputs | told, call=_call_unet)
+    # The refiner reads the second encoder alone.
+    encoders = ["text_encoder"] * (class_of(index, "text_encoder") is not None) + ["text_encoder_2"]
+    return [unet, PARTS["decoder"], PARTS["encoder"], *(clip_part(name) for name in encoders)]
+
+
+def _is_scored(index: Mapping[str, Any]) -> bool:
+    """Whether the network is told an aesthetic score in the place of the picture's size."""
+    return bool(index.get("requires_aesthetics_score", False))
 
 
 def open_stable_diffusion_xl(folder: Path, index: Mapping[str, Any], how: Opening) -> Bundle:
@@ -69,11 +67,11 @@ def open_stable_diffusion_xl(folder: Path, index: Mapping[str, Any], how: Openin
 
     Raises:
         ModelError: a file is missing or damaged, or asks for what this family does not do; names it.
-        MissingExtraError: torch is not installed.
+        MissingExtraError: the folder needs torch, which is not installed.
     """
     check_classes(folder / "model_index.json", index, _CLASSES)
-    # The refiner reads the second encoder alone.
-    encoders = ["text_encoder"] * (class_of(index, "text_encoder") is not None) + ["text_encoder_2"]
+    wanted = parts_of(index)
+    encoders = [part.name for part in wanted if part.name.startswith("text_encoder")]
     unet, vae = (read_json(folder / part / "config.json") for part in ("unet", "vae"))
     schedule = read_schedule(folder / "scheduler" / "scheduler_config.json")
     weights = [file for part in ("unet", "vae", *encoders) for file in find_weights(folder / part)]
@@ -90,7 +88,6 @@ def open_stable_diffusion_xl(folder: Path, index: Mapping[str, Any], how: Openin
         usual={"guidance_scale": 5.0},
     )
     scale, shift = scaling(folder / "vae" / "config.json", vae)
-    wanted = [UNET, PARTS["decoder"], PARTS["encoder"], *(clip_part(name) for name in encoders)]
     chosen, dtype, parts, adapters, learnt, look = open_parts(folder, wanted, how)
     words = _Words(
         [
@@ -105,7 +102,7 @@ def open_stable_diffusion_xl(folder: Path, index: Mapping[str, Any], how: Openin
             for name in encoders
         ],
         default_size=traits.defaults.size,
-        scored=bool(index.get("requires_aesthetics_score", False)),
+        scored=_is_scored(index),
         zeros=bool(index.get("force_zeros_for_empty_prompt", True)),
     )
     return Bundle(
@@ -183,4 +180,5 @@ FAMILY = Family(
         "StableDiffusionXLInpaintPipeline",
     ),
     open=open_stable_diffusion_xl,
+    graphed=parts_of,
 )

@@ -24,6 +24,7 @@ def clip_part(name: str) -> Part:
         inputs={"input_ids": "BT"},
         outputs=("hidden", "pooled"),
         call=call_clip,
+        graph="model.onnx",
         images=False,
     )
 
