@@ -1,0 +1,163 @@
+"""Parquet files whose rows hold pictures as bytes, as Hugging Face's {bytes, path}, or as paths of files.
+
+Paths are relative to the parquet file's folder. Captions are in `text`, `caption` or `captions`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from pictor.core.errors import InputError, MissingExtraError
+from pictor.data.sources.registry import Kind, Look, files_under
+from pictor.data.sources.source import MAX_BYTES, Columns, Opener, Reading, Record, file_at, row_words
+
+_ROWS = 64
+"""Rows that are read at once: with their pictures they stay small beside a process."""
+
+
+@dataclass(frozen=True, slots=True)
+class CellBytes:
+    """The picture in a row of a parquet file."""
+
+    path: str
+    column: str
+    group: int
+    row: int
+    """Within the row group."""
+    changed: int
+
+    def __call__(self) -> bytes:
+        cell = _cells(self.path, self.column, self.group, self.changed).at(self.row)
+        data = cell.get("bytes") if isinstance(cell, dict) else cell
+        if not isinstance(data, bytes):
+            raise OSError("its cell is empty")
+        if len(data) > MAX_BYTES:
+            raise OSError(f"it has {len(data) / 2**20:.0f} MiB, more than {MAX_BYTES // 2**20}")
+        return data
+
+
+class _Cells:
+    """One column of a row group, read forwards a few rows at a time."""
+
+    def __init__(self, path: str, column: str, group: int) -> None:
+        self._where = path, column, group
+        self._begin()
+
+    def _begin(self) -> None:
+        from pyarrow import parquet
+
+        path, column, group = self._where
+        self._file = parquet.ParquetFile(path, memory_map=True)
+        self._batches = self._file.iter_batches(
+            _ROWS, row_groups=[group], columns=[column], use_threads=False
+        )
+        self._first = 0
+        self._cells = next(self._batches).column(0)
+
+    def at(self, row: int) -> Any:
+        if row < self._first:
+            self._begin()
+        while row >= self._first + len(self._cells):
+            self._first += len(self._cells)
+            self._cells = next(self._batches).column(0)
+        return self._cells[row - self._first].as_py()
+
+
+_last: tuple[tuple[object, ...], _Cells] | None = None
+
+
+def _cells(path: str, column: str, group: int, changed: int) -> _Cells:
+    """The reader that this process used last, if it is the same: neighbours follow one another."""
+    global _last
+    key = (path, column, group, changed)
+    if _last is None or _last[0] != key:
+        _last = key, _Cells(path, column, group)
+    return _last[1]
+
+
+class ParquetRows:
+    """The rows of parquet files, in the order of the files' names."""
+
+    def __init__(self, look: Look, name: str, reading: Reading) -> None:
+        try:
+            from pyarrow import ArrowInvalid, parquet
+        except ImportError:
+            raise MissingExtraError(f"reading {look.place} needs pyarrow", extra="data") from None
+        self._name, self._reading = name, reading
+        alone = os.path.isfile(look.place)
+        self._paths = files_under(look, ".parquet")
+        self._prefixes = [
+            "" if alone else os.path.relpath(path, look.place).replace(os.sep, "/") + "/"
+            for path in self._paths
+        ]
+        self._counts: list[int] = []
+        self._columns: list[Columns] = []
+        for path in self._paths:
+            try:
+                file = parquet.ParquetFile(path)
+            except (ArrowInvalid, OSError) as error:
+                raise InputError(
+                    f"{path} cannot be read as parquet: {error}", expected="a whole file", param="source"
+                ) from None
+            self._columns.append(Columns.choose(file.schema_arrow.names, reading, path))
+            self._counts.append(file.metadata.num_rows)
+        if not sum(self._counts):
+            raise InputError(f"{look.place} has no rows", expected="one a picture", param="source")
+
+    def __len__(self) -> int:
+        return sum(self._counts)
+
+    def records(self, first: int = 0) -> Iterator[Record]:
+        for path, prefix, columns, count in zip(
+            self._paths, self._prefixes, self._columns, self._counts, strict=True
+        ):
+            if first < count:
+                yield from self._file_records(path, prefix, columns, first)
+            first = max(first - count, 0)
+
+    def _file_records(self, path: str, prefix: str, columns: Columns, first: int) -> Iterator[Record]:
+        from pyarrow import parquet, types
+
+        file = parquet.ParquetFile(path)
+        changed = os.stat(path).st_mtime_ns
+        kind = file.schema_arrow.field(columns.image).type
+        named = types.is_string(kind) or types.is_large_string(kind)
+        wanted = [*columns.words, *([columns.image] if named else [])]
+        start = 0
+        for group in range(file.num_row_groups):
+            rows = file.metadata.row_group(group).num_rows
+            if first < start + rows:
+                numbers = iter(range(rows))
+                for batch in file.iter_batches(1024, row_groups=[group], columns=wanted, use_threads=False):
+                    for row in batch.to_pylist():
+                        number = next(numbers)
+                        if start + number < first:
+                            continue
+                        key = f"{prefix}{start + number:07d}"
+                        captions, licence = row_words(
+                            row, columns, self._reading, f"row {start + number} of {path}"
+                        )
+                        read: Opener = CellBytes(path, columns.image, group, number, changed)
+                        flaw = ""
+                        if named:
+                            file_name = row[columns.image] or ""
+                            read, flaw = file_at(os.path.join(os.path.dirname(path), file_name))
+                            flaw = flaw if file_name else "its row names no file"
+                        yield Record(self._name, key, captions, licence, read, flaw)
+            start += rows
+
+
+def _finds(look: Look) -> bool:
+    return ".parquet" in look.suffixes
+
+
+KIND = Kind(
+    name="parquet",
+    holds="parquet files",
+    finds=_finds,
+    open=ParquetRows,
+    takes=frozenset({"image", "captions"}),
+)
