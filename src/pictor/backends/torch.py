@@ -4,6 +4,7 @@ Importing this file does not import torch: that happens when a network is loaded
 """
 
 import contextlib
+import importlib
 import inspect
 import json
 import threading
@@ -59,6 +60,8 @@ class TorchModule:
         self.patches = patches
         self.seat = seat
         self._network: Any = None
+        self._tuning = threading.Lock()
+        self._to_tune = False
 
     def load(self) -> None:
         """Load the network where that has not been done.
@@ -85,9 +88,9 @@ class TorchModule:
             )
         try:
             with self._on_device(), torch.inference_mode():
-                outputs = self.part.call(
-                    self._network, {key: self._send(key, array) for key, array in arrays.items()}
-                )
+                inputs = {key: self._send(key, array) for key, array in arrays.items()}
+                self._tune(inputs)
+                outputs = self.part.call(self._network, inputs)
                 return {key: tensor.float().cpu().numpy() for key, tensor in outputs.items()}
         except (RuntimeError, ValueError, IndexError) as error:
             shapes = ", ".join(f"{key} {list(array.shape)}" for key, array in arrays.items())
@@ -103,6 +106,15 @@ class TorchModule:
 
     def _on_device(self) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext() if self.seat is None else self.seat.taken_by(self)
+
+    def _tune(self, inputs: "dict[str, torch.Tensor]") -> None:
+        """Before the first run on a CPU, let large layers be computed as is fastest there."""
+        with self._tuning:
+            if self._to_tune:
+                from pictor.backends.tuning import tune
+
+                tune(self._network, self.part.call, inputs)
+                self._to_tune = False
 
     def _open(self) -> Any:
         require_torch("the torch backend")
@@ -121,6 +133,7 @@ class TorchModule:
             network.to(device=device if self.seat is None else "cpu", dtype=dtype)
             if self.part.images:
                 network.to(memory_format=torch.channels_last)
+                self._to_tune = device.type == "cpu" and dtype == torch.float32
         return network
 
     def _send(self, key: str, array: Array) -> "torch.Tensor":
@@ -237,7 +250,7 @@ def _network_class(place: Path, part: Part) -> Any:
     if name not in part.classes:
         raise ModelError(f"{path} is for the class {name!r}", expected=" or ".join(part.classes))
     # The modules are lazy: the attribute is what imports the class.
-    return getattr(__import__(part.library), part.loaded_as or name)
+    return getattr(importlib.import_module(part.library), part.loaded_as or name)
 
 
 def pipeline_default(pipeline: str, parameter: str) -> Any:

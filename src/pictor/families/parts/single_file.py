@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pictor.backends.kept import cache_folder
 from pictor.backends.weights import ITEM_SIZES, Entry, read_header
 from pictor.core.errors import InputError, ModelError
-from pictor.families.parts.hashes import cache_folder
 from pictor.families.parts.hub import fetch_files
 from pictor.families.parts.ldm import unet_prefixes
 from pictor.families.parts.ldm_rest import (
