@@ -95,6 +95,16 @@ def test_the_way_between_pictures_is_an_arc(picture):
     np.testing.assert_allclose(states.start(range(1, 3), None, 0), np.stack(expected[1:]), atol=1e-6)
 
 
+def test_pictures_are_added_with_weights(picture):
+    others = [picture[::-1].copy(), picture[:, ::-1].copy()]
+    origin = Origin(pictures=(picture, *others), sums=((1.0, -0.5, 0.5), (1.0, -1.0, 1.0)))
+    states = States(stage(2, levels=[CLEAN], origin=origin), bundle(constant(0)), [0, 0])
+    a, b, c = (signed(one) for one in (picture, *others))
+    expected = np.stack([a - 0.5 * b + 0.5 * c, a - b + c])
+    np.testing.assert_allclose(states.start(range(2), None, 0), expected, atol=1e-6)
+    np.testing.assert_allclose(states.start(range(1, 2), None, 0), expected[1:], atol=1e-6)
+
+
 def test_what_the_mask_does_not_cover_ends_as_it_was_and_moves_along_its_noise(picture):
     mask = np.zeros((SIDE, SIDE), np.float32)
     mask[4:9, 4:9] = 1.0

@@ -45,6 +45,14 @@ def pixels(image):
     return np.asarray(image, np.int16)
 
 
+def mirrored(image):
+    return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+
+
+def rotated(image):
+    return image.transpose(Image.Transpose.ROTATE_180)
+
+
 CALLS = {
     "text2image": lambda s, i, m: (s.generate("a cat", num_steps=2, tile="x"), {}),
     "image2image": lambda s, i, m: (s.transform(i, "a cat", num_steps=3), {"image": i}),
@@ -53,6 +61,10 @@ CALLS = {
     "vary": lambda s, i, m: (s.vary(i, num_steps=4, seed=3), {"image": i}),
     "interpolate": lambda s, i, m: (s.interpolate("a cat", "a dog", frames=3, num_steps=2), {}),
     "steer": lambda s, i, m: (s.steer(5, away="a cat", toward="a dog", num_steps=2), {}),
+    "combine": lambda s, i, m: (
+        s.combine(i, minus=mirrored(i), plus=rotated(i), amount=0.5, num_steps=4),
+        {"image": i, "minus": mirrored(i), "plus": rotated(i)},
+    ),
     "restyle": lambda s, i, m: (s.restyle(i, style="a star", prompt="a cat", num_steps=4), {"image": i}),
     "upscale": lambda s, i, m: (s.upscale(i, num_steps=4, prompt="a cat"), {"image": i}),
 }
@@ -73,8 +85,8 @@ def test_every_picture_can_be_made_again(studio, image, mask, task):
     if inputs:
         with pytest.raises(InputError, match="--input"):
             reproduce(pictures[0].recipe, studio)
-        other = {name: given.transpose(Image.Transpose.FLIP_LEFT_RIGHT) for name, given in inputs.items()}
-        other["image"] = image.transpose(Image.Transpose.ROTATE_180)
+        other = {name: mirrored(given) for name, given in inputs.items()}
+        other["image"] = rotated(image)
         with pytest.raises(InputError, match="not the one"):
             reproduce(pictures[0].recipe, studio, inputs=other)
 
@@ -206,6 +218,34 @@ def test_a_style_picture_gives_its_colours(studio, image):
     )
     spread = [pixels(made.image).std((0, 1)).mean() for made in (plain, styled)]
     assert spread[1] < spread[0]
+
+
+def test_adding_what_is_taken_away_changes_nothing(studio, image):
+    other = mirrored(image)
+    plain, same, added, taken = (
+        studio.combine(image, strength=0.25, num_steps=4, seed=3, **terms)[0].image
+        for terms in (
+            {"plus": other, "amount": 0},
+            {"minus": other, "plus": other},
+            {"plus": other},
+            {"minus": other},
+        )
+    )
+    assert compare(plain, same).maximum <= 1
+    assert compare(plain, added).maximum > 8
+    assert compare(added, taken).maximum > 8
+    recipe = studio.combine(image, plus=other, num_steps=4)[0].recipe
+    assert set(recipe.inputs) == {"image", "plus"}
+    assert recipe.parameters == {}
+
+
+def test_sums_that_cannot_be_made(studio, image):
+    with pytest.raises(InputError, match="nothing to add"):
+        studio.combine(image)
+    for wrong in ({"amount": 11}, {"amount": float("nan")}, {"strength": 0}, {"plus": "missing.png"}):
+        with pytest.raises(InputError) as error:
+            studio.combine(image, **{"plus": image, **wrong})
+        assert error.value.param == next(iter(wrong))
 
 
 @pytest.mark.parametrize("scale", [2, 4])

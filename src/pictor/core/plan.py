@@ -92,8 +92,10 @@ class Origin:
 
     pictures: tuple[Pixels, ...]
     """Each [H, W, 3] of the stage's size."""
-    between: tuple[tuple[int, int, float], ...]
+    between: tuple[tuple[int, int, float], ...] = ()
     """For each of the N pictures (i, j, t): on the arc from given picture i to j, at t from 0 to 1."""
+    sums: tuple[tuple[float, ...], ...] = ()
+    """In the place of `between`: for each of the N pictures the weights of all given ones in a sum."""
     begins: bool = True
     """Whether the stage begins with them, noised; else with noise alone, and is only held to them."""
 

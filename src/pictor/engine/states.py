@@ -145,10 +145,10 @@ class States:
     def _origin(self, batch: range) -> Array:
         origin = self._stage.origin
         assert origin is not None  # noqa: S101 - a stage with a mask has an origin
-        known = self._origin_latents
-        return np.stack(
-            [slerp(known[i], known[j], t) for i, j, t in origin.between[batch.start : batch.stop]]
-        )
+        known, rows = self._origin_latents, slice(batch.start, batch.stop)
+        if origin.sums:
+            return np.stack([_sum(known, weights) for weights in origin.sums[rows]])
+        return np.stack([slerp(known[i], known[j], t) for i, j, t in origin.between[rows]])
 
     @cached_property
     def _origin_latents(self) -> list[Array]:
@@ -184,6 +184,13 @@ def coarse(plane: Array, cells: int) -> Array:
     tall, wide = np.diff([*rows, height]), np.diff([*columns, width])
     means = np.asarray(sums / (tall[:, None] * wide), np.float32)
     return means.repeat(tall, axis=-2).repeat(wide, axis=-1)
+
+
+def _sum(arrays: Sequence[Array], weights: Sequence[float]) -> Array:
+    total = np.zeros_like(arrays[0])
+    for weight, array in zip(weights, arrays, strict=True):
+        total += np.float32(weight) * array
+    return total
 
 
 def _signed(pixels: Pixels) -> Array:
