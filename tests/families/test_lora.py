@@ -80,6 +80,18 @@ def peft(matrices, _folder):
     return tensors
 
 
+def comfy(matrices, folder):
+    """The original code's names, with dots."""
+    prefixes = unet_prefixes(json.loads((folder / "unet" / "config.json").read_text()))
+    tensors = {}
+    for name, (down, up) in matrices.items():
+        called = (
+            f"text_encoder.{name}" if name == TEXT else f"diffusion_model.{original_name(name, prefixes)}"
+        )
+        tensors |= {f"{called}.lora_A.weight": down, f"{called}.lora_B.weight": up * (ALPHA / RANK)}
+    return tensors
+
+
 def old_diffusers(matrices, _folder):
     tensors = {}
     for name, (down, up) in matrices.items():
@@ -98,6 +110,7 @@ LAYOUTS = {
     "kohya": kohya,
     "kohya, original names": lambda m, f: kohya(m, f, original=True),
     "peft": peft,
+    "peft, original names": comfy,
     "old diffusers": old_diffusers,
 }
 

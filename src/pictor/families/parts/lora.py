@@ -1,7 +1,7 @@
 """Low-rank adapters: small files that change a model's weights, W + scale * alpha / rank * up @ down.
 
-LoRA (Hu et al. 2021, arXiv:2106.09685), in the layout of kohya's scripts (names joined by underscores, with
-diffusers' or the original code's names) and in those of diffusers and PEFT.
+LoRA (Hu et al. 2021, arXiv:2106.09685), in the layout of kohya's scripts (names joined by underscores) and in
+those of diffusers and PEFT, with diffusers' names of layers or the original code's.
 
 Legend of array shapes: O outputs, I inputs, R rank.
 """
@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from pictor.backends.weights import find_weights, read_header
 from pictor.core.errors import ModelError
 from pictor.core.notices import PictorWarning
 from pictor.families.parts.files import read_json
+from pictor.families.parts.flux_names import HALVES_SWAPPED, flux_names
 from pictor.families.parts.ldm import original_name, unet_prefixes
 
 if TYPE_CHECKING:
@@ -47,12 +48,15 @@ _PARTS = {
     "lora_te2": "text_encoder_2",
     "lora_te3": "text_encoder_3",
     "unet": "unet",
+    "diffusion_model": "unet",
     "transformer": "transformer",
     "text_encoder": "text_encoder",
     "text_encoder_2": "text_encoder_2",
     "text_encoder_3": "text_encoder_3",
 }
 """How a name begins -> the part that it changes."""
+_ELSE = {"unet": "transformer", "text_encoder_3": "text_encoder_2"}
+"""Where there is no such part: every network that denoises is called a UNet, and T5 the third encoder."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +87,20 @@ class Delta:
 
 Deltas = dict[str, dict[str, list[Delta]]]
 """Part -> layer (as its file names it) -> what is added to it."""
+
+
+class Piece(NamedTuple):
+    """A layer, or the one of several that together are what an adapter calls a layer."""
+
+    layer: str
+    """As the model's file names it."""
+    shape: tuple[int, ...]
+    halves_swapped: bool = False
+    """Whether the adapter has the second half of the outputs first."""
+
+
+Layers = Mapping[str, tuple[Piece, ...]]
+"""What an adapter may call a layer, joined by underscores -> its pieces, in the order of the outputs."""
 
 
 def read_loras(folder: Path, parts: Sequence[str], loras: Sequence[Lora]) -> tuple[Deltas, dict[str, str]]:
@@ -123,18 +141,19 @@ def read_loras(folder: Path, parts: Sequence[str], loras: Sequence[Lora]) -> tup
                 PictorWarning,
                 stacklevel=2,
             )
-        for part, layer, delta in matched:
+        for part, layer, delta in (change for changes in matched.values() for change in changes):
             deltas[part].setdefault(layer, []).append(delta)
         facts[f"{lora.path.name}@{lora.weight:g}"] = sha256(lora.path.read_bytes()).hexdigest()
     return deltas, facts
 
 
 def _match(
-    lora: Lora, known: Mapping[str, Mapping[str, tuple[str, tuple[int, ...]]]]
-) -> tuple[list[tuple[str, str, Delta]], list[str]]:
-    """What fits, with its part and layer, and the names of what does not."""
+    lora: Lora, known: Mapping[str, Layers]
+) -> tuple[dict[str, list[tuple[str, str, Delta]]], list[str]]:
+    """What fits, with part, layer and change by its name in the file, and the names of what does not."""
     tensors = read_tensors(lora.path, "lora")
-    matched, missed = [], []
+    matched: dict[str, list[tuple[str, str, Delta]]] = {}
+    missed = []
     used: set[str] = set()
     for name in tensors:
         ending = next((ending for ending in _DOWN if name.endswith(ending)), None)
@@ -144,17 +163,22 @@ def _match(
         partner = stem + _partner(ending)
         used |= {name, partner, f"{stem}.alpha", f"{stem}.lora.alpha"}
         begin, joined = _joined(stem)
-        part = _PARTS.get(begin)
-        layer, shape = known.get(part or "", {}).get(joined, ("", ()))
+        part = _PARTS.get(begin, "")
+        part = part if part in known else _ELSE.get(part, "")
+        pieces = known.get(part, {}).get(joined, ())
         down, up = tensors[name], tensors.get(partner)
-        if part is None or not layer or up is None or not _fits(down, up, shape):
+        if not pieces or up is None or not _fits(down, up, pieces):
             missed.append(stem)
             continue
         rank = len(down)
         alpha = next(
             (float(tensors[key]) for key in (f"{stem}.alpha", f"{stem}.lora.alpha") if key in tensors), rank
         )
-        matched.append((part, layer, Delta(down=down, up=up, scale=lora.weight * alpha / rank)))
+        scale = lora.weight * alpha / rank
+        matched[stem] = [
+            (part, piece.layer, Delta(down=down, up=rows, scale=scale))
+            for piece, rows in zip(pieces, _divided(up, pieces), strict=True)
+        ]
     missed += [name for name in tensors if name not in used]
     return matched, missed
 
@@ -209,21 +233,27 @@ def _joined(stem: str) -> tuple[str, str]:
     return begin, _without_prefix(layer).replace(".", "_")
 
 
-def _layers(folder: Path, part: str) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """Every name that adapters may call a layer by, joined by underscores -> its own name and its shape."""
+def _layers(folder: Path, part: str) -> Layers:
+    """Every layer of a part by all its names."""
     place = folder / part
-    prefixes = unet_prefixes(read_json(place / "config.json")) if part == "unet" else {}
-    layers: dict[str, tuple[str, tuple[int, ...]]] = {}
-    for file in find_weights(place):
-        for name, entry in read_header(file).items():
-            if not name.endswith(".weight") or len(entry.shape) < 2:
-                continue
-            layer = name.removesuffix(".weight")
-            found = layer, entry.shape
-            original = original_name(layer, prefixes)
-            for called in {layer, _without_prefix(layer), f"text_model.{_without_prefix(layer)}", original}:
-                if called:
-                    layers[called.replace(".", "_")] = found
+    config = read_json(place / "config.json")
+    stored = {
+        name.removesuffix(".weight"): entry.shape
+        for file in find_weights(place)
+        for name, entry in read_header(file).items()
+        if name.endswith(".weight") and len(entry.shape) >= 2
+    }
+    prefixes = unet_prefixes(config) if part == "unet" else {}
+    layers: dict[str, tuple[Piece, ...]] = {}
+    for layer, shape in stored.items():
+        original = original_name(layer, prefixes)
+        for called in {layer, _without_prefix(layer), f"text_model.{_without_prefix(layer)}", original}:
+            if called:
+                layers[called.replace(".", "_")] = (Piece(layer, shape),)
+    if config.get("_class_name") == "FluxTransformer2DModel":
+        for called, pieces in flux_names(stored).items():
+            swapped = called in HALVES_SWAPPED
+            layers[called.replace(".", "_")] = tuple(Piece(one, stored[one], swapped) for one in pieces)
     return layers
 
 
@@ -231,15 +261,23 @@ def _without_prefix(layer: str) -> str:
     return layer.removeprefix("text_model.")
 
 
-def _fits(down: NDArray[Any], up: NDArray[Any], shape: Sequence[int]) -> bool:
+def _fits(down: NDArray[Any], up: NDArray[Any], pieces: Sequence[Piece]) -> bool:
     return (
-        len(shape) >= 2
-        and down.ndim >= 2
+        down.ndim >= 2
         and up.ndim >= 2
         and up.shape[1] == len(down)
-        and len(up) == shape[0]
-        and math.prod(down.shape[1:]) == math.prod(shape[1:])
+        and len(up) == sum(piece.shape[0] for piece in pieces)
+        and all(math.prod(down.shape[1:]) == math.prod(piece.shape[1:]) for piece in pieces)
     )
+
+
+def _divided(up: NDArray[np.float32], pieces: Sequence[Piece]) -> list[NDArray[np.float32]]:
+    """The rows of each piece, in the model's order."""
+    ends = np.cumsum([piece.shape[0] for piece in pieces])
+    return [
+        np.roll(rows, len(rows) // 2, axis=0) if piece.halves_swapped else rows
+        for piece, rows in zip(pieces, np.split(up, ends[:-1]), strict=True)
+    ]
 
 
 def add_deltas(network: Any, deltas: Mapping[str, Sequence[Delta]]) -> None:
