@@ -49,7 +49,7 @@ class Part:
     name: str
     subfolder: str
     library: str
-    """"diffusers" or "transformers"."""
+    """"diffusers", "transformers", or the module of a network of our own that loads as theirs do."""
     classes: tuple[str, ...]
     """Its classes in that library that are known to be called as `call` does."""
     inputs: dict[str, str]
@@ -93,6 +93,10 @@ def call_text_encoder(network: Any, inputs: Tensors) -> Tensors:
     return {"last_hidden_state": out.last_hidden_state} | {
         key: tensor for key, tensor in optional.items() if tensor is not None
     }
+
+
+def call_enlarger(network: Any, inputs: Tensors) -> Tensors:
+    return {"large": network(inputs["image"])}
 
 
 _AUTOENCODERS = ("AutoencoderTiny", "AutoencoderKL", "AutoencoderDC")
@@ -150,6 +154,18 @@ PARTS: dict[str, Part] = {
 Latents are what the autoencoder itself makes and takes: the caller applies its scaling factor. A text encoder
 also returns `pooler_output` or `text_embeds` where it has them.
 """
+
+ENLARGER = Part(
+    name="enlarger",
+    subfolder="enlarger",
+    library="pictor.backends.enlarger",
+    classes=("EnlargerNetwork",),
+    inputs={"image": "B3HW"},
+    outputs=("large",),
+    call=call_enlarger,
+    graph="model.onnx",
+)
+"""What any model's folder may have besides: a network that doubles pictures in [-1, 1]."""
 
 
 def first_line(error: BaseException) -> str:

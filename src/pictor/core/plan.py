@@ -36,6 +36,7 @@ ABILITIES = {
     "encode": "take in a picture",
     "control": "follow a control picture",
     "like": "take a picture as a prompt",
+    "enlarge": "enlarge pictures by a network",
 }
 """What a task may need of a model, as the end of a sentence."""
 
@@ -194,17 +195,30 @@ class Paste:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Enlarge:
+    """A picture that becomes larger by the model's network for that; nothing is denoised."""
+
+    picture: Pixels
+    """[H, W, 3]."""
+    scale: int
+    """How many times wider and higher, a power of 2."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """Everything that the engine needs to make the pictures, checked."""
 
     task: str
     spacing: str
-    """Name of the spacing that the levels came from, for the recipe."""
+    """Name of the spacing that the levels came from, for the recipe; "" where there are no stages."""
     num_steps: int
-    """As asked for; a stage that begins with a picture may take fewer."""
+    """As asked for; a stage that begins with a picture may take fewer. 0 where there are no stages."""
     seeds: tuple[int, ...]
     """One a picture."""
-    stages: tuple[Stage, ...]
+    stages: tuple[Stage, ...] = ()
+    """None where a picture is enlarged."""
+    enlarge: Enlarge | None = None
+    """In the place of stages."""
     paste: Paste | None = None
     inputs: Mapping[str, str] = field(default_factory=dict)
     """SHA-256 of each input besides the words."""
@@ -216,6 +230,9 @@ class Plan:
     @property
     def size(self) -> tuple[int, int]:
         """Width and height of the finished pictures in pixels."""
+        if self.enlarge is not None:
+            height, width = self.enlarge.picture.shape[:2]
+            return self.enlarge.scale * width, self.enlarge.scale * height
         if self.paste is None:
             return self.stages[-1].size
         height, width = self.paste.canvas.shape[:2]
@@ -223,18 +240,21 @@ class Plan:
 
     def describe(self, index: int) -> dict[str, Any]:
         """The fields of a recipe that the plan decides, for the picture of this index."""
-        stage = self.stages[-1]
-        conditions = stage.conditions[index]
+        if self.stages:
+            stage = self.stages[-1]
+            conditions, solver, (width, height) = stage.conditions[index], stage.solver, stage.size
+        else:
+            conditions, solver, (width, height) = Conditions(prompt="", guidance_scale=1.0), "", self.size
         return {
             "prompt": conditions.prompt,
             "negative_prompt": conditions.negative_prompt,
             "seed": self.seeds[index],
-            "solver": stage.solver,
+            "solver": solver,
             "spacing": self.spacing,
             "num_steps": self.num_steps,
             "guidance_scale": conditions.guidance_scale,
-            "width": stage.size[0],
-            "height": stage.size[1],
+            "width": width,
+            "height": height,
             "task": self.task,
             "inputs": dict(self.inputs),
             "parameters": {**self.parameters, **(self.each[index] if self.each else {})},

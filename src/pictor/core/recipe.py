@@ -135,7 +135,7 @@ class Recipe:
         return Parameters(
             prompt=self.prompt,
             negative_prompt=self.negative_prompt,
-            settings={key: str(value) for key, value in settings.items()},
+            settings={key: str(value) for key, value in settings.items() if value != ""},
         ).to_text()
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pictor.core.errors import Cancelled, InputError
-from pictor.core.plan import Plan, Stage
+from pictor.core.plan import Enlarge, Plan, Stage
 from pictor.engine.denoise import denoiser
 from pictor.engine.finish import finished
 from pictor.engine.states import States
@@ -32,7 +32,7 @@ _MAX_PIXELS = 2**18
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far the work is, counted in steps over all pictures."""
+    """How far the work is, counted in steps over all pictures, or in pieces of one that is enlarged."""
 
     done: int
     total: int
@@ -70,6 +70,9 @@ def execute(
         PictorError: the model's numbers are no picture.
         Cancelled: should_stop said so.
     """
+    if plan.enlarge is not None:
+        _check_memory(plan, 0)
+        return [_enlarged(plan.enlarge, bundle, frames, on_progress, should_stop)]
     programs = [solver(stage.solver)(stage.levels) for stage in plan.stages]
     _check_memory(plan, sum(len(program) for program in programs) if frames else 0)
     size = min(_batch_size(stage) for stage in plan.stages)
@@ -109,6 +112,27 @@ def execute(
         pixels, *shown = finished([x_BChw, *estimates], bundle, plan)
         made += [Made(one, [frame[row] for frame in shown]) for row, one in enumerate(pixels)]
     return made
+
+
+def _enlarged(
+    wish: Enlarge,
+    bundle: Bundle,
+    frames: bool,
+    on_progress: Callable[[Progress], None] | None,
+    should_stop: Callable[[], bool] | None,
+) -> Made:
+    """A picture made larger by the network for that."""
+    if frames:
+        raise InputError("there are no steps, and so no frames", expected="no frames", param="frames")
+    assert bundle.enlarge is not None  # noqa: S101 - the task asked for the ability
+
+    def watch(done: int, total: int) -> None:
+        if done and on_progress is not None:
+            on_progress(Progress(done, total))
+        if should_stop is not None and should_stop():
+            raise Cancelled(f"cancelled after {done} of {total} pieces")
+
+    return Made(bundle.enlarge(wish.picture, wish.scale, watch))
 
 
 def _check_memory(plan: Plan, frames: int) -> None:

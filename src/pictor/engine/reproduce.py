@@ -62,10 +62,12 @@ def reproduce(
             remedy="Pass each with --lora FILE:WEIGHT.",
             param="lora",
         )
-    if recipe.model_hash != studio.bundle.model_hash:
+    # Where nothing was denoised, the network that enlarges made the picture.
+    here = studio.bundle.model_hash if recipe.num_steps else studio.bundle.enlarger_hash
+    if recipe.model_hash != here:
         raise ModelError(
             f"the picture was made by {recipe.model_name} ({recipe.model_hash[:10]}),"
-            f" and this is {studio.traits.name} ({studio.bundle.model_hash[:10]})",
+            f" and this is {studio.traits.name} ({here[:10] or 'without a network that enlarges'})",
             remedy="Pass the folder of its model with --model.",
             param="model",
         )

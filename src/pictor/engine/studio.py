@@ -178,13 +178,14 @@ class Studio:
         Raises:
             Cancelled: should_stop said so.
         """
-        self.bundle.prepare()
+        if plan.stages:
+            self.bundle.prepare()
         from PIL import Image, PngImagePlugin  # noqa: F401 - read while the parts of the model load
 
         made = execute(plan, self.bundle, frames=frames, on_progress=on_progress, should_stop=should_stop)
         facts = {
             "model_name": self.traits.name,
-            "model_hash": self.bundle.model_hash,
+            "model_hash": self.bundle.model_hash if plan.stages else self.bundle.enlarger_hash,
             "version": pictor.__version__,
             "backend": self.bundle.backend,
             "dtype": self.bundle.dtype,

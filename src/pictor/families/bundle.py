@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pictor.backends.base import Part
     from pictor.core import levels
     from pictor.core.plan import Pixels
+    from pictor.families.parts.enlarging import Enlarger
     from pictor.families.parts.likeness import LikenessFiles
     from pictor.families.parts.lora import Lora
 
@@ -92,6 +93,8 @@ class Bundle:
     """From a picture to what the network attends to, and what it does where there is none."""
     adapters: Mapping[str, str] = field(default_factory=dict)
     """Name and SHA-256 of each adapter."""
+    enlarge: Enlarger | None = None
+    """From a picture and a power of 2 to the picture so many times larger, without denoising."""
 
     @property
     def path(self) -> levels.Path:
@@ -105,6 +108,11 @@ class Bundle:
     def model_hash(self) -> str:
         """SHA-256 over the weights, as a recipe carries it."""
         return self.hash_weights()
+
+    @cached_property
+    def enlarger_hash(self) -> str:
+        """SHA-256 over the weights of `enlarge`, as the recipes of its pictures carry it; "" without one."""
+        return "" if self.enlarge is None else self.enlarge.hash_weights()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ from pictor import families
 from pictor.backends.base import Part
 from pictor.core.errors import InputError, ModelError
 from pictor.families.bundle import Bundle, Family, Opening
+from pictor.families.parts.enlarging import with_enlarger
 from pictor.families.parts.files import read_json
 
 BACKENDS = ("auto", "onnx", "torch")
@@ -50,7 +51,7 @@ def open_bundle(folder: str | os.PathLike[str], how: Opening | str = "auto") -> 
             param="model",
         )
     index = read_json(place / "model_index.json")
-    return family_of(place, index).open(place, index, how)
+    return with_enlarger(family_of(place, index).open(place, index, how), place, how)
 
 
 def graphed_parts(folder: Path) -> Sequence[Part]:

@@ -103,7 +103,7 @@ def own_parameters(request: Any, plan: Plan) -> dict[str, Any]:
         name: value for name, value in asked.items() if value is not told[name] and value != told[name]
     }
     prompt = getattr(request, "prompt", None)
-    if isinstance(prompt, str) and prompt != plan.stages[-1].conditions[0].prompt:
+    if isinstance(prompt, str) and plan.stages and prompt != plan.stages[-1].conditions[0].prompt:
         parameters["prompt"] = prompt
     return parameters
 
@@ -147,6 +147,8 @@ def remade(request: type[Any], recipe: Any, inputs: Mapping[str, Any]) -> Any:
         "size": (recipe.width, recipe.height),
         "count": recipe.count,
     }
+    if recipe.num_steps == 0:  # nothing was denoised, and so nobody said how
+        common = {name: common[name] for name in ("seed", "size", "count")}
     given = {name: inputs[name] for name in recipe.inputs}
     return request(**{name: value for name, value in common.items() if name in fields} | parameters | given)
 
