@@ -13,7 +13,7 @@ from PIL import Image
 from pictor.core.errors import InputError
 from pictor.data.picturebook import Mix, is_held_out
 from pictor.data.picturebook.font import find_font
-from pictor.training.enlarger_pairs import EnlargerPairs, worn
+from pictor.training.enlarger_pairs import EnlargerPairs, psnr, worn
 
 torch = pytest.importorskip("torch")
 
@@ -137,8 +137,8 @@ def test_a_rehearsal_of_the_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_psnr() -> None:
     black = np.zeros((2, 2, 3), np.uint8)
-    assert super_resolution.psnr(black, black + 255) == pytest.approx(0.0)
-    assert super_resolution.psnr(black, black + 1) == pytest.approx(20 * np.log10(255))
+    assert psnr(black, black + 255) == pytest.approx(0.0)
+    assert psnr(black, black + 1) == pytest.approx(20 * np.log10(255))
 
 
 def test_bicubic_figures_are_of_bicubic_enlargement(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,7 +148,7 @@ def test_bicubic_figures_are_of_bicubic_enlargement(monkeypatch: pytest.MonkeyPa
         figures = objective.validate()
     small, large = objective.pairs.held_out(0, 4)
     bicubic = np.asarray(Image.fromarray(small).resize((64, 64), Image.Resampling.BICUBIC))
-    assert figures["x4_bicubic_psnr"] == pytest.approx(super_resolution.psnr(bicubic, large))
+    assert figures["x4_bicubic_psnr"] == pytest.approx(psnr(bicubic, large))
 
 
 def test_the_shipped_recipe_is_valid_and_its_network_is_small(tmp_path: Path) -> None:

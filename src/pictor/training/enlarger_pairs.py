@@ -41,6 +41,12 @@ def worn(large_HWC: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.u
     return np.asarray(small)
 
 
+def psnr(one_HWC: NDArray[np.uint8], other_HWC: NDArray[np.uint8]) -> float:
+    """Peak signal-to-noise ratio of pixels in dB, over all three channels."""
+    error = np.square(one_HWC.astype(np.float64) - other_HWC).mean()
+    return float(10 * np.log10(255**2 / max(error, 1e-6)))
+
+
 class EnlargerPairs:
     """Numbered pairs of crops of the pictures of one book; can be pickled to processes that draw.
 

@@ -23,7 +23,7 @@ from pictor.backends.export import export_part
 from pictor.data.picturebook import Mix
 from pictor.training.captioned_latents import MixTable
 from pictor.training.drawing import Draw
-from pictor.training.enlarger_pairs import EnlargerPairs
+from pictor.training.enlarger_pairs import EnlargerPairs, psnr
 from pictor.training.objectives import Batch, Figures
 from pictor.training.recipe import Strict, validated
 
@@ -54,12 +54,6 @@ class Config(Strict):
         if 2 * self.crop > self.size:
             raise ValueError(f"crop can be at most {self.size // 2}, half of the size")
         return self
-
-
-def psnr(one_HWC: NDArray[np.uint8], other_HWC: NDArray[np.uint8]) -> float:
-    """Peak signal-to-noise ratio of pixels in dB, over all three channels."""
-    error = np.square(one_HWC.astype(np.float64) - other_HWC).mean()
-    return float(10 * np.log10(255**2 / max(error, 1e-6)))
 
 
 def _charbonnier(difference: torch.Tensor) -> torch.Tensor:
