@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import signal
-import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from pictor.cli._data_check import check, dedupe, stats
+from pictor.cli._data_sources import stoppable
+
 app = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
+for verb in (check, stats, dedupe):
+    app.command()(verb)
 
 
 @app.callback()
@@ -45,10 +47,7 @@ def picturebook(
 
     shares = {"counted": counted, "related": related, "styled": styled}
     mix = replace(Mix(), **{name: value for name, value in shares.items() if value is not None})  # type: ignore[arg-type]
-    stopping: list[int] = []
-    previous = signal.signal(signal.SIGINT, lambda number, frame: stopping.append(number))
-    show = _Rate()
-    try:
+    with stoppable() as (show, stopping):
         path = write_folder(
             out,
             count,
@@ -61,34 +60,4 @@ def picturebook(
             on_progress=show,
             should_stop=lambda: bool(stopping),
         )
-    finally:
-        show.end()
-        signal.signal(signal.SIGINT, previous)
     print(path)
-
-
-class _Rate:
-    """How many are done, how fast, and how long the rest takes: a living line, or one every few seconds."""
-
-    def __init__(self) -> None:
-        self._begun = self._last = time.monotonic()
-        self._first: int | None = None
-
-    def __call__(self, done: int, count: int) -> None:
-        clock = time.monotonic()
-        if self._first is None:
-            self._first = done
-        if clock - self._last < (0.5 if sys.stderr.isatty() else 10.0) and done < count:
-            return
-        self._last = clock
-        rate = (done - self._first) / max(clock - self._begun, 1e-9)
-        rest = f", {(count - done) / rate / 60:.1f} min left" if rate > 0 else ""
-        line = f"{done}/{count} pictures, {rate:.0f}/s{rest}"
-        terminal = sys.stderr.isatty()
-        print(
-            f"\r\x1b[K{line}" if terminal else line, end="" if terminal else "\n", file=sys.stderr, flush=True
-        )
-
-    def end(self) -> None:
-        if sys.stderr.isatty():
-            print(file=sys.stderr)

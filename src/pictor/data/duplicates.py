@@ -1,0 +1,112 @@
+"""Pictures that look the same: candidates by a hash of gradients, confirmed by their colours.
+
+The hash alone takes a red and a green apple on white for one picture, so that a pair must also agree in a
+tiny version of both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+_THUMB = 64
+MAX_DISTANCE = 16
+_COLOURS = 8
+_SAME_COLOURS = 10.0
+"""Largest root mean square difference of the tiny versions, in levels of 255."""
+
+
+@dataclass(frozen=True, slots=True)
+class Print:
+    """What is compared of a picture."""
+
+    gradients: int
+    """64 bits."""
+    colours: bytes
+    """8x8 RGB."""
+
+
+def thumb_size(width: int, height: int) -> tuple[int, int]:
+    """Width and height of the version that a print is taken of: the whole picture, made small."""
+    scale = _THUMB / max(width, height)
+    return max(round(width * scale), 1), max(round(height * scale), 1)
+
+
+def print_of(pixels: NDArray[np.uint8]) -> Print:
+    """The print of a small picture [H, W, 3].
+
+    The difference hash (dHash; Krawetz 2013, "Kind of like that"): whether each of 8x8 cells of the grey
+    picture is darker than its right neighbour, row by row, the first cell in the highest bit.
+    """
+    image = Image.fromarray(pixels)
+    grey = np.asarray(image.convert("L").resize((9, 8), Image.Resampling.BOX))
+    gradients = int.from_bytes(np.packbits(grey[:, :-1] < grey[:, 1:]).tobytes(), "big")
+    return Print(gradients, image.resize((_COLOURS, _COLOURS), Image.Resampling.BOX).tobytes())
+
+
+def near_pairs(hashes: NDArray[np.uint64], distance: int) -> NDArray[np.int64]:
+    """All pairs of 64-bit hashes that differ in at most `distance` bits, without comparing all with all.
+
+    Of distance + 1 bands of the bits, a pair that near agrees in at least one (Norouzi et al. 2012, "Fast
+    search in Hamming space with multi-index hashing"): only those are compared.
+
+    Args:
+        hashes: [N].
+        distance: 0 to 16.
+
+    Returns:
+        [M, 2], the smaller number first, in order, each pair once.
+    """
+    found = [np.empty((0, 2), np.int64)]
+    edges = np.linspace(0, 64, distance + 2).astype(int)
+    for low, high in pairwise(edges.tolist()):
+        band = (hashes << np.uint64(64 - high)) >> np.uint64(64 - high + low)
+        order = np.argsort(band, kind="stable")
+        band, ordered = band[order], hashes[order]
+        starts = np.arange(len(band))
+        for gap in range(1, len(band)):
+            starts = starts[starts + gap < len(band)]
+            starts = starts[band[starts] == band[starts + gap]]
+            if not len(starts):
+                break
+            near = starts[np.bitwise_count(ordered[starts] ^ ordered[starts + gap]) <= distance]
+            found.append(np.stack([order[near], order[near + gap]], axis=1))
+    pairs = np.sort(np.concatenate(found), axis=1)
+    return np.unique(pairs, axis=0)
+
+
+def losers(
+    hashes: NDArray[np.uint64], colours: NDArray[np.uint8], areas: NDArray[np.int64], distance: int
+) -> dict[int, int]:
+    """Pictures that look like a larger one, or like an earlier one of the same size.
+
+    Args:
+        hashes: gradients of the prints [N].
+        colours: of the prints [N, 192].
+        areas: of the pictures, in pixels [N].
+        distance: in how many bits two pictures may differ, 0 to 16.
+
+    Returns:
+        For each of them the one that is kept in its place, itself kept.
+    """
+    rank = np.lexsort((np.arange(len(areas)), -areas))
+    pairs = near_pairs(hashes[rank], distance)
+    kept_for: dict[int, int] = {}
+    for first, second in pairs[_alike(colours[rank], pairs)].tolist():
+        # In order of rank: whether the first is kept itself has been decided before.
+        if first not in kept_for:
+            kept_for.setdefault(second, first)
+    return {int(rank[loser]): int(rank[winner]) for loser, winner in kept_for.items()}
+
+
+def _alike(colours: NDArray[np.uint8], pairs: NDArray[np.int64], block: int = 100_000) -> NDArray[np.bool_]:
+    same = np.empty(len(pairs), bool)
+    for start in range(0, len(pairs), block):
+        left, right = pairs[start : start + block].T
+        gap = colours[left].astype(np.float32) - colours[right]
+        same[start : start + block] = np.sqrt(np.mean(gap * gap, axis=1)) <= _SAME_COLOURS
+    return same
