@@ -1,7 +1,7 @@
 """The network that enlarges against bicubic and Lanczos filters, on drawn pictures of held-out compositions.
 
 Small pictures are made by the bicubic filter, as the field does, or worn: shrunk by one filter or another,
-and at times a little soft, grainy or compressed. The peak signal-to-noise ratio is the mean over the pictures;
+and at times a little soft, grainy or compressed. The peak signal-to-noise ratio is a mean over the pictures;
 the times are the medians of whole calls on this machine.
 
 Usage: python benchmarks/enlarging.py [--model DIR] [--pictures 64] [--size 256]
