@@ -13,8 +13,10 @@ from PIL import Image
 
 from pictor.cli import main
 from pictor.core.errors import InputError
+from pictor.data.buckets import Buckets
 from pictor.data.checks import Limits, check, dedupe
 from pictor.data.crew import Crew, Terms
+from pictor.data.prepare import Settings, prepare
 from pictor.data.sources.registry import open_sources
 
 
@@ -182,3 +184,9 @@ def test_a_thousand_damaged_files_are_survived(tmp_path: Path) -> None:
     assert 300 < report.counts["unreadable"] < 1000
     assert {found.kind for found in report.findings} <= {"unreadable", "duplicate"}
     assert all(found.reason.startswith(("cannot be read", "has ")) for found in report.findings)
+    pytest.importorskip("pyarrow")
+    settings = Settings(buckets=Buckets.square(16))
+    summary = prepare(open_sources([str(folder)]), tmp_path / "out", settings, Terms(workers=2))
+    assert summary["prepared"] + summary["left_out"] == 1000
+    # JPEGs are decoded small, which meets fewer of their defects and never others.
+    assert 0.8 * report.counts["unreadable"] < summary["left_out"] <= report.counts["unreadable"]
