@@ -172,3 +172,66 @@ def test_a_han_character_is_one_token_wherever_it_stands() -> None:
 def test_a_missing_part_says_what_to_train_first(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="Train the autoencoder first"):
         build({"kind": "rectified_flow", "autoencoder": str(tmp_path), "text_encoder": str(tmp_path)}, 0)
+
+
+def test_pictures_learn_to_meet_a_given_text_encoder(chain: Path) -> None:
+    """The text encoder stays as it is, and what it pools is the common space."""
+    torch.manual_seed(0)
+    given = chain / "attributes" / "model"
+    objective = build(
+        {
+            "kind": "contrastive",
+            "text_encoder": str(given),
+            "size": 32,
+            "width": 32,
+            "vision_layers": 1,
+            "loss": "softmax",
+        },
+        0,
+    )
+    batch = objective.batch(0, 48)
+    trained = [p for p in objective.module.parameters() if p.requires_grad]
+    optimiser = torch.optim.AdamW(trained, lr=3e-3)
+    losses = []
+    for _ in range(30):
+        loss, _ = objective.loss(batch)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < 0.8 * losses[0]
+    clip = objective.module.clip
+    for name, tensor in load_file(given / "text_encoder" / "model.safetensors").items():
+        torch.testing.assert_close(clip.text_model.state_dict()[name.removeprefix("text_model.")], tensor)
+    ids = batch["ids"]
+    texts = clip.get_text_features(input_ids=ids)
+    pooled = clip.text_model(input_ids=ids).pooler_output
+    torch.testing.assert_close(getattr(texts, "pooler_output", texts), pooled)
+
+
+@pytest.mark.parametrize("loss", ["sigmoid", "softmax"])
+def test_contrastive_losses_by_hand(loss: str) -> None:
+    from pictor.training.objectives.contrastive import _sigmoid, _softmax
+
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(3, 5, generator=generator)
+    labels = torch.tensor([[1, 0, 0, 1, 0], [0, 1, 0, 0, 0], [1, 0, 1, 0, 0]], dtype=torch.bool)
+    if loss == "sigmoid":
+        pairs = [
+            -np.log(1 / (1 + np.exp(-(1 if labels[i, j] else -1) * float(logits[i, j]))))
+            for i in range(3)
+            for j in range(5)
+        ]
+        expected, made = sum(pairs) / 3, float(_sigmoid(logits, labels))
+    else:
+        numbers = np.exp(logits.numpy().astype(np.float64))
+        rows = [
+            np.mean([-np.log(numbers[i, j] / numbers[i].sum()) for j in range(5) if labels[i, j]])
+            for i in range(3)
+        ]
+        columns = [
+            np.mean([-np.log(numbers[i, j] / numbers[:, j].sum()) for i in range(3) if labels[i, j]])
+            for j in range(4)  # the last caption is true of no picture
+        ]
+        expected, made = (np.mean(rows) + np.mean(columns)) / 2, float(_softmax(logits, labels))
+    assert made == pytest.approx(expected, rel=1e-5)

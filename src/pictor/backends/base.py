@@ -95,6 +95,10 @@ def call_text_encoder(network: Any, inputs: Tensors) -> Tensors:
     }
 
 
+def call_picture_encoder(network: Any, inputs: Tensors) -> Tensors:
+    return {"embeds": network(inputs["image"]).image_embeds}
+
+
 def call_enlarger(network: Any, inputs: Tensors) -> Tensors:
     return {"large": network(inputs["image"])}
 
@@ -166,6 +170,19 @@ ENLARGER = Part(
     graph="model.onnx",
 )
 """What any model's folder may have besides: a network that doubles pictures in [-1, 1]."""
+
+PICTURE_ENCODER = Part(
+    name="image_encoder",
+    subfolder="image_encoder",
+    library="transformers",
+    classes=("CLIPVisionModelWithProjection",),
+    inputs={"image": "B3HW"},
+    outputs=("embeds",),
+    call=call_picture_encoder,
+    graph="model.onnx",
+    images=False,
+)
+"""From a picture, prepared as CLIP's, to where it lies in the space of CLIP's texts."""
 
 
 def first_line(error: BaseException) -> str:

@@ -162,6 +162,9 @@ def _examples(network: Any, part: Part) -> tuple[dict[str, "torch.Tensor"], dict
         tokens = dim("tokens", max=config.max_position_embeddings)
         ids = torch.arange(14).reshape(2, 7) % config.vocab_size
         return {"input_ids": ids}, {"input_ids": {0: batch, 1: tokens}}
+    if part.name == "image_encoder":
+        side = config.image_size  # each place of its own embedding, so no other
+        return {"image": torch.zeros(2, 3, side, side)}, {"image": {0: batch}}
     if part.name == "enlarger":
         return {"image": torch.zeros(2, 3, 5, 7)}, {"image": {0: batch, 2: dim("rows"), 3: dim("columns")}}
     # The sides must be multiples of what the network halves them by. They differ, and none is that number

@@ -37,6 +37,7 @@ ABILITIES = {
     "control": "follow a control picture",
     "like": "take a picture as a prompt",
     "enlarge": "enlarge pictures by a network",
+    "describe": "tell how well words fit a picture",
 }
 """What a task may need of a model, as the end of a sentence."""
 

@@ -13,6 +13,7 @@ import pictor
 from pictor.core.errors import InputError
 from pictor.core.plan import ABILITIES, Plan, Traits
 from pictor.core.recipe import Recipe
+from pictor.engine.describe import MAX_DESCRIPTIONS, Description, described, ranked
 from pictor.engine.execute import Progress, execute
 from pictor.engine.pictures import Picture
 from pictor.families.bundle import Bundle, Opening
@@ -21,6 +22,8 @@ from pictor.families.parts.likeness import LikenessFiles
 from pictor.families.parts.lora import Lora
 from pictor.families.parts.single_file import is_single_file, open_single_file
 from pictor.families.registry import open_bundle
+from pictor.tasks.checks import check_integer
+from pictor.tasks.inputs import read_pixels
 from pictor.tasks.registry import Task, all_verbs, task_of
 from pictor.tasks.wish import own_parameters
 
@@ -153,6 +156,37 @@ class Studio:
             )
         plan: Plan = task.plan(request, self.traits)
         return dataclasses.replace(plan, parameters=own_parameters(request, plan))
+
+    def describe(
+        self, image: Any, *, language: str = "en", top: int = 3, among: Sequence[str] = ()
+    ) -> list[Description]:
+        """What a picture shows, the likeliest words first.
+
+        Args:
+            image: a file's name, a PIL image, or uint8 pixels [H, W, 3].
+            language: of the captions, which are put together from the model's own words.
+            top: how many at most, from 1 to 6.
+            among: rank these texts, and no captions of the model's own.
+
+        Raises:
+            InputError: the picture cannot be read, a parameter is out of range, or the model does not
+                describe.
+        """
+        describer = self.bundle.describer
+        if describer is None:
+            raise InputError(
+                f"{self.traits.name} does not {ABILITIES['describe']}",
+                expected="a model with an image_encoder/ and its vocabulary",
+                remedy="Take the embedded model, or name a captioner.",
+                param="model",
+            )
+        check_integer(top, "top", 1, MAX_DESCRIPTIONS)
+        if isinstance(among, str) or any(not isinstance(text, str) or not text.strip() for text in among):
+            raise InputError(f"among is {among!r}", expected="texts that are not empty", param="among")
+        picture = read_pixels(image, "image")
+        if among:
+            return ranked(describer, picture, among)
+        return described(describer, picture, language, top)
 
     def make(
         self,

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pictor.backends.base import Part
     from pictor.core import levels
     from pictor.core.plan import Pixels
+    from pictor.families.parts.describing import Describer
     from pictor.families.parts.enlarging import Enlarger
     from pictor.families.parts.likeness import LikenessFiles
     from pictor.families.parts.lora import Lora
@@ -95,6 +96,8 @@ class Bundle:
     """Name and SHA-256 of each adapter."""
     enlarge: Enlarger | None = None
     """From a picture and a power of 2 to the picture so many times larger, without denoising."""
+    describer: Describer | None = None
+    """How well texts fit a picture."""
 
     @property
     def path(self) -> levels.Path:

@@ -20,6 +20,7 @@ from pictor.backends.weights import find_weights, read_header
 from pictor.core.errors import ModelError
 from pictor.families.bundle import Bundle, Family, Network, Opening
 from pictor.families.parts.autoencoder import ScaledAutoencoder, scaling
+from pictor.families.parts.describing import with_describer
 from pictor.families.parts.files import read_json
 from pictor.families.parts.hashes import hash_weights
 from pictor.families.parts.opening import Background, check_classes, open_parts
@@ -61,7 +62,7 @@ def open_stable_diffusion(folder: Path, index: Mapping[str, Any], how: Opening) 
     chosen, dtype, parts, adapters, learnt, look = open_parts(folder, PARTS.values(), how)
     tokenizer = PromptTokenizer(folder / "tokenizer", traits.max_tokens, learnt.get("text_encoder"))
     words = PromptEncoder(tokenizer, parts["text_encoder"])
-    return Bundle(
+    bundle = Bundle(
         traits=traits,
         network=_network(parts["unet"], traits.latent_channels),
         autoencoder=ScaledAutoencoder(parts["decoder"], parts["encoder"], scale, shift),
@@ -74,6 +75,7 @@ def open_stable_diffusion(folder: Path, index: Mapping[str, Any], how: Opening) 
         adapters=adapters,
         encode_likeness=look,
     )
+    return with_describer(bundle, folder, how, tokenizer, parts["text_encoder"])
 
 
 def _tokens(folder: Path, text: Mapping[str, Any]) -> int:

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from pictor.training.checkpoints import publish
 from pictor.training.objectives import Objective
+from pictor.training.run_files import MODEL
 
 
 def publish_model(objective: Objective, run: Path) -> Path:
     """Write the objective's network to `run/model`, replacing an older one."""
-    final, temporary, old = run / "model", run / ".model-writing", run / ".model-old"
+    final, temporary, old = run / MODEL, run / ".model-writing", run / ".model-old"
     for leftover in (temporary, old):
         shutil.rmtree(leftover, ignore_errors=True)
     temporary.mkdir(parents=True)

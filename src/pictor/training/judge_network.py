@@ -124,7 +124,7 @@ def save_judge(network: JudgeNetwork, config: dict[str, Any], folder: Path) -> N
     weights = folder / "model.safetensors"
     save_file({name: t.half().contiguous() for name, t in fused.state_dict().items()}, weights)
     graph = _trace(fused, int(config["size"]))
-    link(graph, weights, read_header(weights))
+    link(graph, folder, {name: (weights, entry) for name, entry in read_header(weights).items()})
     path = folder / "judge.onnx"
     write_graph(graph, path)
     check_graph(path)

@@ -148,6 +148,11 @@ def english(scene: Scene, said: Said, frame: str, order: str, rng: np.random.Gen
     return frame.format(words)
 
 
+def zh_counted(thing: Thing, words: str, count: int) -> str:
+    """Chinese for some alike objects, named by these words: "三个红苹果"."""
+    return f"{_ZH_COUNTS[count]}{thing.measure}{words}"
+
+
 def _chinese_object(item: Item, colour: bool, count: int | None, rng: np.random.Generator) -> str:
     thing = THING_BY_NAME[item.thing]
     name = thing.zh_names[0] if rng.random() < 0.7 else _pick(rng, thing.zh_names)
@@ -156,7 +161,7 @@ def _chinese_object(item: Item, colour: bool, count: int | None, rng: np.random.
         full = COLOUR_BY_NAME[item.colour].zh
         short = full.removesuffix("色") + ("" if len(name) > 1 else "色")
         words = (full + "的" if rng.random() < 0.7 else short) + name
-    return f"{_ZH_COUNTS[count]}{thing.measure}{words}" if count else words
+    return zh_counted(thing, words, count) if count else words
 
 
 def chinese(scene: Scene, said: Said, frame: str, order: str, rng: np.random.Generator) -> str:

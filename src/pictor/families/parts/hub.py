@@ -66,12 +66,33 @@ def fetch(model: str, *, alone: bool = False) -> Path:
     except ModelError:
         raise
     except Exception as error:  # the Hub's own, of the network and of the disk
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ModelError(
-            f"there is no folder {model!r}, and it cannot be fetched from the Hub ({reason[:200]})",
-            expected="a folder, or the id of a public model",
-            param="model",
-        ) from None
+        raise _not_to_be_had(model, error) from None
+
+
+def _not_to_be_had(model: str, error: Exception) -> ModelError:
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return ModelError(
+        f"there is no folder {model!r}, and it cannot be fetched from the Hub ({reason[:200]})",
+        expected="a folder, or the id of a public model",
+        param="model",
+    )
+
+
+def fetch_of_transformers(model: str) -> Path:
+    """The folder of a model of transformers by itself: settings, vocabulary, weights as safetensors.
+
+    Raises:
+        ModelError: it is not to be had.
+    """
+    found = _ID.fullmatch(model)
+    name, revision = (found["id"], found["revision"]) if found else (model, None)
+    from huggingface_hub import snapshot_download
+
+    try:
+        wanted = ["*.json", "*.txt", "*.model", "*.jinja", "*.safetensors"]
+        return Path(snapshot_download(name, revision=revision, allow_patterns=wanted))
+    except Exception as error:  # the Hub's own, of the network and of the disk
+        raise _not_to_be_had(model, error) from None
 
 
 def fetch_files(name: str, files: Sequence[str]) -> Path:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pictor.backends.base import Part, Tensors
+from pictor.backends.base import PICTURE_ENCODER, Part, Tensors
 from pictor.backends.weights import find_weights, read_header
 from pictor.core.errors import ModelError
 from pictor.families.parts.files import read_json
@@ -32,10 +32,6 @@ _PROJECTION, _ATTENTION = "image_proj.", "ip_adapter."
 # What CLIP's pictures are made of (Radford et al. 2021, arXiv:2103.00020): means and spreads of its channels.
 _MEAN = np.array([0.48145466, 0.4578275, 0.40821073], np.float32)
 _SPREAD = np.array([0.26862954, 0.26130258, 0.27577711], np.float32)
-
-
-def _call_pooled(network: Any, inputs: Tensors) -> Tensors:
-    return {"embeds": network(inputs["image"]).image_embeds}
 
 
 def _call_tokens(network: Any, inputs: Tensors) -> Tensors:
@@ -71,24 +67,27 @@ class PictureEncoder:
 
     def __call__(self, picture: Pixels) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Embeddings [D] or [T, D] of the picture [H, W, 3], and those of none."""
-        seen = self._module.run(image=self._prepared(picture))["embeds"][0]
+        seen = self._module.run(image=prepared(picture, self._side))["embeds"][0]
         if not self._empty_of_black:
             return seen, np.zeros_like(seen)
         black = np.zeros((1, 3, self._side, self._side), np.float32)
         return seen, self._module.run(image=black)["embeds"][0]
 
-    def _prepared(self, picture: Pixels) -> NDArray[np.float32]:
-        """As CLIP's own preparation: the shorter side scaled, the middle cut out, channels standardised."""
-        from PIL import Image
 
-        height, width = picture.shape[:2]
-        scale = self._side / min(height, width)
-        size = (max(self._side, int(width * scale)), max(self._side, int(height * scale)))
-        pixels = np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC), np.float32)
-        left, top = (size[0] - self._side) // 2, (size[1] - self._side) // 2
-        cut = pixels[top : top + self._side, left : left + self._side]
-        standard = (cut / np.float32(255) - _MEAN) / _SPREAD
-        return np.ascontiguousarray(standard.transpose(2, 0, 1)[None], np.float32)
+def prepared(picture: Pixels, side: int) -> NDArray[np.float32]:
+    """[1, 3, side, side] as CLIP's own preparation: the shorter side scaled, the middle cut out, channels
+    standardised.
+    """
+    from PIL import Image
+
+    height, width = picture.shape[:2]
+    scale = side / min(height, width)
+    size = (max(side, int(width * scale)), max(side, int(height * scale)))
+    pixels = np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC), np.float32)
+    left, top = (size[0] - side) // 2, (size[1] - side) // 2
+    cut = pixels[top : top + side, left : left + side]
+    standard = (cut / np.float32(255) - _MEAN) / _SPREAD
+    return np.ascontiguousarray(standard.transpose(2, 0, 1)[None], np.float32)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,16 +147,8 @@ def open_likeness(unet: Part, width: int, files: LikenessFiles) -> Likeness:
         network._load_ip_adapter_weights([state], low_cpu_mem_usage=False)
         network.requires_grad_(False)
 
-    encoder = Part(
-        name="image_encoder",
-        subfolder="",
-        library="transformers",
-        classes=("CLIPVisionModelWithProjection",),
-        inputs={"image": "B3HW"},
-        outputs=("embeds",),
-        call=_call_pooled if pooled else _call_tokens,
-        images=False,
-    )
+    call = PICTURE_ENCODER.call if pooled else _call_tokens
+    encoder = replace(PICTURE_ENCODER, subfolder="", graph="", call=call)
     return Likeness(
         unet=_looking(unet),
         put=put,

@@ -1,0 +1,162 @@
+"""A picture encoder beside a model's own text encoder: how well texts fit a picture.
+
+A model's folder may hold one as `image_encoder/` (`pictor.backends.base.PICTURE_ENCODER`), trained so that
+its embeddings are near to what the text encoder pools of true captions (CLIP, Radford et al. 2021,
+arXiv:2103.00020). Beside it lies `vocabulary.json`, the words that captions can be put together from:
+
+    {"scale": 50.0, "offset": -8.0,
+     "languages": {"en": {"pattern": "{thing}{place}{style}",
+                          "things": {"apple": {"plain": ["an apple", "two apples"],
+                                               "coloured": ["{a_colour} apple", "two {colour} apples"]}},
+                          "colours": {"red": {"colour": "red", "a_colour": "a red"}},
+                          "places": {"grass": " on grass"},
+                          "styles": {"pixel art": ", pixel art"}}}}
+
+Legend of array shapes: N texts, T tokens, D width of the common space, H, W pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pictor.backends.base import PICTURE_ENCODER
+from pictor.backends.weights import find_weights, read_header
+from pictor.core.errors import ModelError
+from pictor.families.parts.files import read_json, require
+from pictor.families.parts.likeness import prepared
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pictor.backends.base import Module
+    from pictor.core.plan import Pixels
+    from pictor.families.bundle import Bundle, Opening
+    from pictor.families.parts.tokens import PromptTokenizer
+
+_AT_ONCE = 128
+"""Texts of one run of the text encoder."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Words:
+    """One language's part of a vocabulary; see the head of this file."""
+
+    pattern: str
+    things: Mapping[str, Mapping[str, Sequence[str]]]
+    """"plain" and "coloured" forms by the number of things, from one."""
+    colours: Mapping[str, Mapping[str, str]]
+    places: Mapping[str, str]
+    styles: Mapping[str, str]
+
+    def caption(
+        self, thing: str, count: int = 1, colour: str | None = None, place: str = "", style: str = ""
+    ) -> str:
+        """The words for these attributes; "" and None are left unsaid."""
+        forms = self.things[thing]
+        named = (
+            forms["coloured"][count - 1].format(**self.colours[colour])
+            if colour
+            else forms["plain"][count - 1]
+        )
+        return self.pattern.format(
+            thing=named,
+            place=self.places[place] if place else "",
+            style=self.styles[style] if style else "",
+        )
+
+
+class Describer:
+    """Tells how well texts fit a picture.
+
+    Args:
+        eye: the picture encoder.
+        side: of the pictures that it takes, in pixels.
+        reader: the text encoder.
+        tokenizer: the text encoder's.
+        scale: from cosines to logits.
+        offset: added to them.
+        languages: the vocabulary, by language.
+    """
+
+    def __init__(
+        self,
+        eye: Module,
+        side: int,
+        reader: Module,
+        tokenizer: PromptTokenizer,
+        scale: float,
+        offset: float,
+        languages: Mapping[str, Words],
+    ) -> None:
+        self._eye, self._side = eye, side
+        self._reader, self._tokenizer = reader, tokenizer
+        self._scale, self._offset = scale, offset
+        self.languages = languages
+
+    def look(self, picture: Pixels) -> NDArray[np.float32]:
+        """Where a picture [H, W, 3] lies, [D], of length 1."""
+        seen = self._eye.run(image=prepared(picture, self._side))["embeds"][0]
+        return np.asarray(seen / np.linalg.norm(seen), np.float32)
+
+    def logits(self, seen_D: NDArray[np.float32], texts: Sequence[str]) -> NDArray[np.float32]:
+        """How likely each text is true of what `look` saw, as logits [N]."""
+        found = []
+        for first in range(0, len(texts), _AT_ONCE):
+            ids = [self._tokenizer([(text, 1.0)])[0].ids for text in texts[first : first + _AT_ONCE]]
+            pooled = self._reader.run(input_ids=np.array(ids, np.int64))["pooler_output"]
+            found.append(pooled @ seen_D / np.linalg.norm(pooled, axis=1))
+        return np.asarray(np.concatenate(found) * self._scale + self._offset, np.float32)
+
+
+def with_describer(
+    bundle: Bundle, folder: Path, how: Opening, tokenizer: PromptTokenizer, reader: Module
+) -> Bundle:
+    """The bundle, and what the folder's `image_encoder/` lets it do, where there is one with a vocabulary.
+
+    Raises:
+        ModelError: a file of it is missing or damaged, or it is another network.
+    """
+    place = folder / PICTURE_ENCODER.subfolder
+    if not (place / "vocabulary.json").is_file():
+        return bundle
+    config = read_json(place / "config.json")
+    for file in find_weights(place):
+        read_header(file)
+    if bundle.backend == "onnx":
+        from pictor.backends.onnx import OnnxModule
+
+        eye: Module = OnnxModule(require(place / PICTURE_ENCODER.graph))
+    else:
+        from pictor.backends.torch import TorchModule
+
+        eye = TorchModule(folder, PICTURE_ENCODER, device=how.device, dtype=how.dtype)
+    scale, offset, languages = _read_vocabulary(place / "vocabulary.json")
+    describer = Describer(
+        eye, int(config.get("image_size", 224)), reader, tokenizer, scale, offset, languages
+    )
+    traits = replace(bundle.traits, abilities=bundle.traits.abilities | {"describe"})
+    return replace(bundle, traits=traits, describer=describer)
+
+
+def _read_vocabulary(file: Path) -> tuple[float, float, dict[str, Words]]:
+    record: Mapping[str, Any] = read_json(file)
+    try:
+        languages = {language: Words(**tables) for language, tables in record["languages"].items()}
+        for words in languages.values():  # whatever is wrong with the tables shows here
+            for thing, forms in words.things.items():
+                for count in range(1, 1 + len(forms["plain"])):
+                    for colour in (None, *words.colours):
+                        words.caption(thing, count, colour)
+            words.caption(
+                next(iter(words.things)), 1, None, next(iter(words.places)), next(iter(words.styles))
+            )
+        return float(record["scale"]), float(record["offset"]), languages
+    except (LookupError, TypeError, ValueError, AttributeError, StopIteration) as error:
+        raise ModelError(
+            f"{file} is damaged ({error!r})", expected="a vocabulary of captions", param="model"
+        ) from None

@@ -1,0 +1,181 @@
+"""Words for a picture: by a model's own encoders, and by a captioner of transformers."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import pictor
+from pictor.cli import main
+from pictor.core.errors import InputError, ModelError
+
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
+
+THINGS = ("apple", "cat", "bread")
+
+
+@pytest.fixture(scope="module")
+def seeing(tiny_folder, tmp_path_factory):
+    """The tiny model with an untrained picture encoder beside it."""
+    from pictor.training.picture_encoder import write_picture_encoder
+
+    folder = tmp_path_factory.mktemp("seeing") / "model"
+    shutil.copytree(tiny_folder, folder)
+    text = transformers.CLIPTextModel.from_pretrained(folder / "text_encoder").config
+    torch.manual_seed(0)
+    tower = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    vision = tower | {"image_size": 32, "patch_size": 8, "projection_dim": text.hidden_size}
+    clip = transformers.CLIPModel(
+        transformers.CLIPConfig(
+            text_config=text.to_dict(), vision_config=vision, projection_dim=text.hidden_size
+        )
+    )
+    write_picture_encoder(folder, clip, things=THINGS, scale=10.0, offset=-1.0)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def picture():
+    return np.random.default_rng(0).integers(0, 256, (40, 56, 3), np.uint8)
+
+
+def test_both_backends_agree(seeing, picture):
+    texts = ["a red apple", "猫", "a cat on grass"]
+    found = []
+    for backend in ("onnx", "torch"):
+        describer = pictor.load(seeing, backend=backend).bundle.describer
+        found.append(describer.logits(describer.look(picture), texts))
+    np.testing.assert_allclose(found[0], found[1], atol=1e-3)
+    assert np.ptp(found[0]) > 0
+
+
+def test_given_texts_are_ranked(seeing, picture):
+    studio = pictor.load(seeing)
+    texts = ["a dog", "two cats", "a blue house at night"]
+    found = studio.describe(picture, among=texts)
+    assert {one.text for one in found} == set(texts)
+    likely = [one.probability for one in found]
+    assert likely == sorted(likely, reverse=True)
+    describer = studio.bundle.describer
+    logit = describer.logits(describer.look(picture), [found[0].text])[0]
+    assert likely[0] == pytest.approx(1 / (1 + np.exp(-logit)), rel=1e-4)
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_captions_say_what_their_attributes_are(seeing, picture, language):
+    studio = pictor.load(seeing)
+    found = studio.describe(picture, language=language, top=6)
+    assert len(found) == len({one.text for one in found}) == 6
+    words = studio.bundle.describer.languages[language]
+    for one in found:
+        assert one.thing in THINGS
+        assert one.text == words.caption(one.thing, one.count, one.colour, one.place or "", one.style or "")
+    likely = [one.probability for one in found]
+    assert likely == sorted(likely, reverse=True)
+    assert studio.describe(picture, language=language, top=1) == found[:1]
+
+
+def test_the_words_of_both_languages(seeing):
+    languages = pictor.load(seeing).bundle.describer.languages
+    english, chinese = languages["en"], languages["zh"]
+    assert english.caption("apple") == "an apple"
+    assert english.caption("apple", 1, "red", "grass", "pixel art") == "a red apple on grass, pixel art"
+    assert english.caption("cat", 3, "orange") == "three orange cats"
+    assert english.caption("cat", 1, "orange") == "an orange cat"
+    assert english.caption("bread", 1, "brown", "sky at night") == "brown bread in the night sky"
+    assert (
+        chinese.caption("cat", 2, "blue", "grass at night", "pixel art") == "夜晚草地上的两只蓝色的猫,像素画"
+    )
+
+
+@pytest.mark.parametrize(
+    ("wish", "words"),
+    [
+        ({"language": "fr"}, "language is 'fr'; expected en or zh"),
+        ({"top": 0}, "top"),
+        ({"top": 7}, "top"),
+        ({"among": "a cat"}, "among"),
+        ({"among": ["a cat", " "]}, "among"),
+    ],
+)
+def test_bad_wishes(seeing, picture, wish, words):
+    with pytest.raises(InputError, match=words):
+        pictor.load(seeing).describe(picture, **wish)
+
+
+def test_a_model_without_a_picture_encoder_says_so(tiny_folder, picture):
+    with pytest.raises(InputError, match="does not tell how well words fit a picture"):
+        pictor.load(tiny_folder).describe(picture)
+
+
+@pytest.mark.parametrize("damage", ["{}", '{"scale": 1, "offset": 0, "languages": {"en": {}}}', "pattern"])
+def test_a_damaged_vocabulary(seeing, tmp_path, damage):
+    folder = tmp_path / "model"
+    shutil.copytree(seeing, folder)
+    file = folder / "image_encoder" / "vocabulary.json"
+    if damage == "pattern":
+        damage = file.read_text(encoding="utf-8").replace("{thing}{place}", "{what}")
+    file.write_text(damage, encoding="utf-8")
+    with pytest.raises(ModelError, match="vocabulary"):
+        pictor.load(folder)
+
+
+def test_the_command(seeing, picture, tmp_path, capsys):
+    file = tmp_path / "picture.png"
+    Image.fromarray(picture).save(file)
+    assert main(["describe", str(file), "--model", str(seeing), "--json", "--top", "2"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [one["text"] for one in found] == [
+        one.text for one in pictor.load(seeing).describe(picture, top=2)
+    ]
+    wish = ["--among", "a cat", "--among", "a dog"]
+    assert main(["describe", str(file), "--model", str(seeing), *wish]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2
+    assert all("%  a " in line for line in lines)
+    assert main(["describe", str(tmp_path / "none.png"), "--model", str(seeing)]) == 2
+
+
+@pytest.fixture(scope="module")
+def captioner(tmp_path_factory):
+    """A tiny untrained BLIP with its processor."""
+    folder = tmp_path_factory.mktemp("captioner") / "blip"
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[DEC]", *(f"word{n}" for n in range(26))]
+    vocabulary = tmp_path_factory.mktemp("words") / "vocab.txt"
+    vocabulary.write_text("\n".join(words))
+    tower = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    text = tower | {"vocab_size": len(words), "encoder_hidden_size": 16, "max_position_embeddings": 64}
+    config = transformers.BlipConfig(
+        text_config=text | {"bos_token_id": 5, "sep_token_id": 3, "pad_token_id": 0, "eos_token_id": 3},
+        vision_config=tower | {"image_size": 32, "patch_size": 8},
+    )
+    torch.manual_seed(0)
+    transformers.BlipForConditionalGeneration(config).save_pretrained(folder)
+    processor = transformers.BlipProcessor(
+        transformers.BlipImageProcessorPil(size={"height": 32, "width": 32}),
+        transformers.BertTokenizer(str(vocabulary)),
+    )
+    processor.save_pretrained(folder)
+    return folder
+
+
+def test_a_captioner_of_transformers(captioner, picture, tmp_path, capsys):
+    file = tmp_path / "picture.png"
+    Image.fromarray(picture).save(file)
+    assert main(["describe", str(file), "--captioner", str(captioner), "--device", "cpu"]) == 0
+    said = capsys.readouterr().out.split()
+    assert said
+    assert all(word.startswith("word") or word == "[DEC]" for word in said)
+
+
+def test_no_captioner_there(picture, tmp_path):
+    from pictor.engine.describe import captioned
+
+    with pytest.raises(ModelError, match="no captioner"):
+        captioned(tmp_path, picture)
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    with pytest.raises(ModelError, match="cannot load the captioner"):
+        captioned(tmp_path, picture)
