@@ -5,6 +5,7 @@ Array shapes: N pictures, C channels, h, w latent rows and columns, H, W pixels.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,8 @@ class Defaults:
     spacing: str
     size: tuple[int, int]
     """Width and height in pixels."""
+    guidance_interval: tuple[float, float] = (0.0, 1.0)
+    """The shares of the way between which guidance acts; 0 is noise."""
 
 
 ABILITIES = {
@@ -89,6 +92,19 @@ class Conditions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Guiding:
+    """When and how guidance acts."""
+
+    interval: tuple[float, float] = (0.0, 1.0)
+    """Shares of the whole way; 0 is noise."""
+    k_low: float = 0.0
+    k_high: float = math.inf
+    """The same as noise ratios: it acts where k_low < sigma / alpha <= k_high."""
+    rescale: float = 0.0
+    """How much of the contrast without guidance is given back, from 0 to 1."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Origin:
     """Given pictures that a stage begins with: their latents, noised to its first level."""
 
@@ -115,6 +131,7 @@ class Stage:
     solver: str
     levels: tuple[Level, ...]
     """Noisiest first; the last is where the pictures come out."""
+    guiding: Guiding = Guiding()
     start: NDArray[np.float32] | None = None
     """The state [N, C, h, w] at the first level, whatever else there is."""
     origin: Origin | None = None

@@ -17,8 +17,8 @@ from pictor.engine.states import States
 from pictor.engine.windows import Window, continued, inner, merged, windows
 from pictor.engine.words import Words
 from pictor.families.bundle import Bundle
-from pictor.sampling import classifier_free, guided
-from pictor.sampling.guidance import Predict, Which
+from pictor.sampling import guided
+from pictor.sampling.guidance import Guidance, Predict, Which
 from pictor.sampling.loop import Denoise
 
 if TYPE_CHECKING:
@@ -42,8 +42,7 @@ def denoiser(bundle: Bundle, stage: Stage, words: Words, states: States, batch: 
         states: of that stage.
         batch: which pictures the rows are.
     """
-    asked = [stage.conditions[picture].guidance_scale for picture in batch]
-    rules = [classifier_free(1.0 if bundle.traits.embeds_guidance else scale) for scale in asked]
+    rules = [_rule(stage, bundle, stage.conditions[picture].guidance_scale) for picture in batch]
 
     def looking(cut: Cut) -> Denoise:
         predict: Predict = _predict(bundle, stage, words, states, batch, cut)
@@ -51,6 +50,18 @@ def denoiser(bundle: Bundle, stage: Stage, words: Words, states: States, batch: 
 
     denoise = _pieced(stage, bundle, looking)
     return denoise if stage.style is None else _styled(denoise, stage.style.amount, states)
+
+
+def _rule(stage: Stage, bundle: Bundle, scale: float) -> Guidance:
+    guiding, traits = stage.guiding, bundle.traits
+    return Guidance(
+        scale=1.0 if traits.embeds_guidance else scale,
+        k_low=guiding.k_low,
+        k_high=guiding.k_high,
+        phi=guiding.rescale,
+        space=traits.prediction,
+        sigma_data=traits.sigma_data,
+    )
 
 
 def _predict(bundle: Bundle, stage: Stage, words: Words, states: States, batch: range, cut: Cut) -> Predict:

@@ -12,7 +12,7 @@ import numpy as np
 
 from pictor.core.errors import InputError
 from pictor.core.notices import PictorWarning
-from pictor.core.plan import ABILITIES, Conditions, Control, Likeness, Stage, Traits
+from pictor.core.plan import ABILITIES, Conditions, Control, Guiding, Likeness, Stage, Traits
 from pictor.core.predictions import x0_weights
 from pictor.core.spacings import spacing as spacing_named
 from pictor.sampling import solver as solver_named
@@ -22,6 +22,7 @@ from pictor.tasks.inputs import covering, digest, read_pixels
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from pictor.core.levels import Level
     from pictor.tasks.wish import Wish
 
 T = TypeVar("T")
@@ -37,6 +38,8 @@ class Settled:
 
     num_steps: int
     guidance_scale: float
+    guidance_interval: tuple[float, float]
+    guidance_rescale: float
     negative_prompt: str
     solver: str
     spacing: str
@@ -76,9 +79,30 @@ def settle(wish: Wish, traits: Traits) -> Settled:
         warnings.warn("the negative prompt has no effect at guidance 1", PictorWarning, stacklevel=2)
     if guidance == 0.0 and not traits.embeds_guidance:
         warnings.warn("the prompt has no effect at guidance 0", PictorWarning, stacklevel=2)
+    low, high = defaults.guidance_interval
+    interval = (
+        check_number(given_or(wish.guidance_from, low), "guidance_from", 0.0, 1.0),
+        check_number(given_or(wish.guidance_until, high), "guidance_until", 0.0, 1.0),
+    )
+    if interval[0] >= interval[1]:
+        raise InputError(
+            f"guidance from {interval[0]:g} until {interval[1]:g} of the way",
+            expected="a beginning before the end",
+            remedy="Pass --guidance 1 for none at all.",
+            param="guidance_until",
+        )
+    rescale = check_number(wish.guidance_rescale, "guidance_rescale", 0.0, 1.0)
+    if traits.embeds_guidance and (interval != (0.0, 1.0) or rescale):
+        raise InputError(
+            f"{traits.name} follows its guidance by itself, at every step",
+            expected="no interval and no rescaling",
+            param="guidance_rescale" if rescale else "guidance_from",
+        )
     return Settled(
         num_steps=steps,
         guidance_scale=guidance,
+        guidance_interval=interval,
+        guidance_rescale=rescale,
         negative_prompt=negative,
         solver=solver,
         spacing=spacing,
@@ -128,8 +152,27 @@ def stage(
         conditions=conditions,
         solver=settled.solver,
         levels=tuple(levels[settled.num_steps - taken :]),
+        guiding=_guiding(settled, levels),
         wrap=settled.wrap,
         **more,
+    )
+
+
+def _guiding(settled: Settled, levels: Sequence[Level]) -> Guiding:
+    """The interval in the noise of the whole way's levels, whichever part of it is taken."""
+    first, last = (math.ceil(share * settled.num_steps - _ROUNDING) for share in settled.guidance_interval)
+    if first == last:
+        raise InputError(
+            f"no step of {settled.num_steps} lies from {settled.guidance_interval[0]:g} until"
+            f" {settled.guidance_interval[1]:g} of the way",
+            expected="an interval with a step to guide",
+            param="guidance_until",
+        )
+    return Guiding(
+        interval=settled.guidance_interval,
+        k_low=levels[last].k if last < settled.num_steps else 0.0,
+        k_high=levels[first].k if first > 0 else math.inf,
+        rescale=settled.guidance_rescale,
     )
 
 

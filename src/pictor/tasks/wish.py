@@ -58,6 +58,9 @@ class Wish:
     guidance_scale: float | None = option(
         "How closely to follow the prompt; 1 is no guidance.", cli="guidance"
     )
+    guidance_from: float | None = option("Guide from this share of the way on; 0 is noise.")
+    guidance_until: float | None = option("Guide until this share of the way, up to 1.")
+    guidance_rescale: float = option("Give back the contrast that guidance adds, from 0 to 1.", 0.0)
     solver: str | None = option("How to step; see `pictor solvers`.", metavar="NAME")
     spacing: str | None = option("Where to step; see `pictor solvers`.", metavar="NAME")
     size: tuple[int, int] | None = option("In pixels.", metavar="WxH")
@@ -102,6 +105,12 @@ def own_parameters(request: Any, plan: Plan) -> dict[str, Any]:
     parameters = {
         name: value for name, value in asked.items() if value is not told[name] and value != told[name]
     }
+    if plan.stages and {"guidance_from", "guidance_until"} <= asked.keys():
+        # The model's own interval may be another one day.
+        ends = zip(
+            ("guidance_from", "guidance_until"), plan.stages[-1].guiding.interval, (0.0, 1.0), strict=True
+        )
+        parameters |= {name: end for name, end, usual in ends if end != usual}
     prompt = getattr(request, "prompt", None)
     if isinstance(prompt, str) and plan.stages and prompt != plan.stages[-1].conditions[0].prompt:
         parameters["prompt"] = prompt

@@ -49,6 +49,7 @@ class Wishes:
             "solver": schedule.solver,
             "spacing": schedule.spacing,
             "size": size,
+            "guidance_interval": (0.0, 1.0),
             **usual,
             **few,
         }
@@ -58,6 +59,9 @@ class Wishes:
                 raise ValueError(f"unknown defaults: {', '.join(unknown)}")
             values = {**base, **wish}
             width, height = values["size"]
+            begin, end = values["guidance_interval"]
+            if not 0 <= begin < end <= 1:
+                raise ValueError(f"guidance from {begin} until {end}")
             spacing_named(values["spacing"])
             return Defaults(
                 num_steps=int(values["num_steps"]),
@@ -65,6 +69,7 @@ class Wishes:
                 solver=solver_named(values["solver"]).name,
                 spacing=values["spacing"],
                 size=(int(width), int(height)),
+                guidance_interval=(float(begin), float(end)),
             )
         except (InputError, TypeError, ValueError, OverflowError) as error:
             raise ModelError(
