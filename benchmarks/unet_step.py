@@ -1,7 +1,7 @@
 """A step of a UNet of Stable Diffusion 1.5's size on the CPU: Pictor's torch backend and diffusers eager.
 
-The weights are random, drawn once into a temporary folder that both read. Each engine runs in a process of its
-own, in turns; what its first run adds (trying out layers, packing) is given apart.
+The weights are random, drawn once into a temporary folder that both read. Each engine runs in a process of
+its own, in turns; what its first run adds (trying out layers, packing) is given apart.
 
 Usage: python benchmarks/unet_step.py [--rounds 5] [--steps 3] [--batch 1] [--side 512]
 """
