@@ -252,3 +252,18 @@ def test_damaged_factors_of_the_latents_are_named(tiny_copy, factor):
     edit(tiny_copy / "vae" / "config.json", scaling_factor=factor)
     with pytest.raises(ModelError, match=r"vae/config\.json"):
         open_bundle(tiny_copy)
+
+
+@pytest.mark.parametrize(
+    ("large", "gpu", "backend"), [(True, True, "torch"), (True, False, "onnx"), (False, True, "onnx")]
+)
+def test_large_models_go_to_a_gpu_by_themselves(tiny_folder, monkeypatch, large, gpu, backend):
+    """Graphs run on the CPU; where they are there, a small model takes them without asking for a GPU."""
+    import torch
+
+    import pictor
+    from pictor.families.parts import opening
+
+    monkeypatch.setattr(opening, "_LARGE", 0 if large else 1e15)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    assert pictor.load(tiny_folder).bundle.backend == backend

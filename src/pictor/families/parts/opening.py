@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pictor.backends.seat import Seat
-from pictor.core.errors import InputError, ModelError
+from pictor.backends.weights import find_weights
+from pictor.core.errors import InputError, MissingExtraError, ModelError
 from pictor.families.parts.control import controlled
 from pictor.families.parts.embeddings import read_embeddings
 from pictor.families.parts.files import read_json, require
@@ -20,6 +21,10 @@ from pictor.families.parts.lora import add_deltas, read_loras
 if TYPE_CHECKING:
     from pictor.backends.base import Module, Part
     from pictor.families.bundle import Opening
+
+
+_LARGE = 500_000_000
+"""Bytes of weights; asking for a GPU takes seconds, which a smaller model would rather compute in."""
 
 
 def check_classes(file: Path, index: Mapping[str, Any], known: Mapping[str, Sequence[str]]) -> None:
@@ -79,7 +84,8 @@ def open_parts(folder: Path, parts: Iterable[Part], how: Opening) -> Opened:
             "ONNX graphs run on the CPU in float32, without adapters", expected="torch", param="backend"
         )
     complete = len(graphs) == len(known) and all(graph.is_file() for graph in graphs.values())
-    if how.backend == "onnx" or (how.backend == "auto" and complete and not how.needs_torch):
+    wants_torch = not complete or how.needs_torch
+    if how.backend == "onnx" or (how.backend == "auto" and not wants_torch and not _gpu_pays(folder, known)):
         from pictor.backends.onnx import OnnxModule
 
         modules: dict[str, Module] = {name: OnnxModule(require(graph)) for name, graph in graphs.items()}
@@ -129,6 +135,19 @@ def open_parts(folder: Path, parts: Iterable[Part], how: Opening) -> Opened:
         eye = TorchModule(likeness.folder, likeness.encoder, device=how.device, dtype=how.dtype, seat=seat)
         look = PictureEncoder(eye, likeness.side, empty_of_black=likeness.empty_of_black)
     return Opened("torch", chosen_dtype(how.device, how.dtype), modules, adapters, learnt, look)
+
+
+def _gpu_pays(folder: Path, parts: Mapping[str, Part]) -> bool:
+    """Whether the model is large and a GPU is there for it: then graphs on the CPU are the slower way."""
+    places = {folder / part.subfolder for part in parts.values()}
+    if sum(file.stat().st_size for place in places for file in find_weights(place)) < _LARGE:
+        return False
+    from pictor.backends.torch import find_device
+
+    try:
+        return find_device("auto").type != "cpu"
+    except MissingExtraError:
+        return False
 
 
 def _learn(
