@@ -319,3 +319,17 @@ def test_folders_that_are_none_are_refused(tmp_path: Path, folder: Path) -> None
     (folder / "prepared.json").write_text(json.dumps(summary | {"format": 0}))
     with pytest.raises(InputError, match="Prepare it anew"):
         Prepared(folder)
+
+
+def test_what_needs_the_extra_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = make(tmp_path / "pics", 2)
+    (tmp_path / "rows").mkdir()
+    (tmp_path / "rows" / "a.parquet").write_bytes(b"")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    assert main(["data", "prepare", str(source), "--out", str(tmp_path / "out"), "--size", "32"]) == 2
+    assert 'pip install "pictor[data]"' in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert main(["data", "check", str(tmp_path / "rows")]) == 2
+    assert 'pip install "pictor[data]"' in capsys.readouterr().err
