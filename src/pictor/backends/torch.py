@@ -129,7 +129,7 @@ class TorchModule:
             dtype = torch.float32 if device.type == "cpu" or upcast else torch.float16
         else:
             dtype = getattr(torch, self.dtype)
-        with _quiet():
+        with quiet():
             network.to(device=device if self.seat is None else "cpu", dtype=dtype)
             if self.part.images:
                 network.to(memory_format=torch.channels_last)
@@ -172,7 +172,7 @@ def load_network(folder: Path, part: Part) -> Any:
     # transformers has renamed diffusers' word for it
     options["dtype" if part.library == "transformers" else "torch_dtype"] = torch.float32
     try:
-        with _quiet():
+        with quiet():
             network, report = kind.from_pretrained(place, **options)
     except Exception as error:  # both libraries raise whatever they meet
         raise ModelError(f"cannot load {place}: {first_line(error)}") from error
@@ -272,7 +272,7 @@ def pipeline_default(pipeline: str, parameter: str) -> Any:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without the progress bars and remarks of both libraries: what matters is raised."""
     import diffusers.utils.logging as diffusers_logging
     import transformers.utils.logging as transformers_logging

@@ -36,6 +36,10 @@ def train(
     processes: Annotated[int, typer.Option(help="Processes that share each batch.")] = 1,
     device: Annotated[str, typer.Option(help="cpu, cuda (a GPU for each process), or auto.")] = "auto",
     drawers: Annotated[int, typer.Option(help="Processes that draw samples ahead; 0 is a thread.")] = 0,
+    track: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Also tell tensorboard, wandb or mlflow; may be repeated."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Train what a recipe describes.
@@ -51,6 +55,9 @@ def train(
     resolved = read_recipe(recipe)
     if fit_minutes is not None:
         resolved = resolved.model_copy(update={"fit_minutes": fit_minutes})
+    if track:
+        named = tuple(dict.fromkeys([*resolved.track, *track]))
+        resolved = resolved.model_copy(update={"track": named})
     try:
         from pictor.training.loop import train as run_training
         from pictor.training.processes import leads

@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import torch
 
 from pictor.core.errors import Cancelled, InputError, PictorError
+from pictor.training.calls import recorded, run_identity
 from pictor.training.checkpoints import latest_checkpoint, load_checkpoint, save_checkpoint
 from pictor.training.devices import choose_device, compile_networks, copied, move, moved, precise
 from pictor.training.drawing import Drawers
 from pictor.training.ema import WeightAverage
 from pictor.training.export import publish_model
-from pictor.training.objectives import Batch, DrawnElsewhere, Figures, Objective, build
+from pictor.training.journal import Journal
+from pictor.training.lock import held
+from pictor.training.machine import machine_facts
+from pictor.training.objectives import Batch, DrawnElsewhere, Figures, Objective, ShowsPictures, build
+from pictor.training.previews import PreviewTimes, drafted, draw_preview
 from pictor.training.processes import Team, assembled, leads
 from pictor.training.recipe import Optimiser, Recipe
+from pictor.training.run_files import CHECKPOINTS, LOG
 from pictor.training.run_folder import claim
 from pictor.training.schedule import Length, rate_factor
+from pictor.training.trackers import Subject, chosen_trackers
 
 _LOG_SECONDS = 10.0
 _LOOK_SECONDS = 0.5
@@ -114,7 +120,7 @@ class _Watch:
         values = torch.stack([loss.float() for *_, loss in self._steps]).tolist()
         for (step, first, last, _), value in zip(self._steps, values, strict=True):
             if not math.isfinite(value):
-                good = latest_checkpoint(self._run / "checkpoints")
+                good = latest_checkpoint(self._run / CHECKPOINTS)
                 raise PictorError(
                     f"the loss is {value} at step {step} (samples {first} to {last})",
                     expected="a finite number",
@@ -208,7 +214,7 @@ def train(
 
     Args:
         recipe: the resolved recipe.
-        run: the run's folder; holds recipe.json, log.jsonl, checkpoints/ and model/.
+        run: the run's folder; holds what `run_files` names.
         minutes: wall-clock bound of this call, None for no bound.
         resume: go on from the latest checkpoint.
         processes: processes of this machine that share each batch; 1 under torchrun, which starts them.
@@ -220,7 +226,7 @@ def train(
 
     Raises:
         InputError: the folder belongs to another recipe or is in use; processes, device or drawers do not
-            fit the machine or the recipe.
+            fit the machine or the recipe; a tracker that the recipe names is not installed.
         PictorError: the loss is no number (names the step and the last good checkpoint), or a process died.
         Cancelled: stopped on request, after saving.
     """
@@ -241,11 +247,13 @@ def train(
             remedy="Pass fewer --processes.",
             param="processes",
         )
-    checkpoint = claim(run, recipe, resume) if leads() else None
-    with assembled(processes, _follow, build, recipe, run, settings) as team:
-        checkpoint = team.by_first(lambda: checkpoint)
-        hooks = _Hooks(on_progress=on_progress, should_stop=should_stop)
-        return _train(team, build, recipe, run, checkpoint, settings, hooks)
+    chosen_trackers(recipe.track)
+    with held(run) if leads() else nullcontext():
+        checkpoint = claim(run, recipe, resume) if leads() else None
+        with assembled(processes, _follow, build, recipe, run, settings) as team:
+            checkpoint = team.by_first(lambda: checkpoint)
+            hooks = _Hooks(on_progress=on_progress, should_stop=should_stop)
+            return _train(team, build, recipe, run, checkpoint, settings, hooks)
 
 
 def _follow(team: Team, build: Build, recipe: Recipe, run: Path, settings: _Settings) -> None:
@@ -288,7 +296,12 @@ class _Training:
         self.steps = int(record["step"])
         self.length = Length(recipe, record.get("fitted_samples"), record.get("seconds", 0.0))
         self.samples = self.length.samples(self.seen, 0.0)
+        self.previews = PreviewTimes(recipe, objective, self.length.seconds)
         self.watch = _Watch(run)
+        self.start_clocks()
+
+    def start_clocks(self) -> None:
+        """Training begins, or what was done until here is not of it."""
         self.begun = self.last_log = self.last_save = self.last_look = time.monotonic()
 
     def step(self, batch: Batch) -> Figures:
@@ -327,7 +340,12 @@ class _Training:
                 return _SAVE
         return _GO_ON
 
-    def look(self, figures: Figures, hooks: _Hooks, log: TextIO) -> None:
+    @property
+    def seconds(self) -> float:
+        """Training time of all calls."""
+        return self.length.seconds + time.monotonic() - self.begun
+
+    def look(self, figures: Figures, hooks: _Hooks, journal: Journal) -> None:
         """Read the losses, fit the length, tell how it goes."""
         loss = self.watch.look()
         clock = self.last_look = time.monotonic()
@@ -341,10 +359,10 @@ class _Training:
             hooks.on_progress(Progress(self.seen, self.samples, loss, speed, numbers))
         if due:
             self.last_log = clock
-            line = {"samples": self.seen, "step": self.steps, "loss": loss}
-            line |= {"rate": self.optimiser.param_groups[0]["lr"], "samples_per_second": round(speed, 2)}
-            log.write(json.dumps(line | numbers) + "\n")
-            log.flush()
+            journal.at(self.seen, self.steps)
+            line = {"loss": loss, "rate": self.optimiser.param_groups[0]["lr"]}
+            line |= {"samples_per_second": round(speed, 2), "seconds": round(self.seconds, 1)}
+            journal.figures(line | numbers)
 
     def save(self) -> None:
         """Write a checkpoint, unless a loss that nobody has looked at is no number."""
@@ -353,15 +371,38 @@ class _Training:
             "samples_seen": self.seen,
             "step": self.steps,
             "fitted_samples": self.length.fitted,
-            "seconds": self.length.seconds + time.monotonic() - self.begun,
+            "seconds": self.seconds,
             "torch": torch.__version__,
         }
         module = self.objective.module
-        save_checkpoint(self.run / "checkpoints", module, self.optimiser, self.averages, record)
+        save_checkpoint(self.run / CHECKPOINTS, module, self.optimiser, self.averages, record)
         self.last_save = time.monotonic()
 
-    def conclude(self, log: TextIO) -> Outcome:
-        """Save, and where wished validate the averaged weights and publish them."""
+    def preview(self, journal: Journal, hooks: _Hooks, model: Path | None = None) -> None:
+        """Pictures by a model, or by the averaged weights as they are.
+
+        Their time is not the training's. What goes wrong is logged, and the training goes on.
+        """
+        begun = time.monotonic()
+        journal.at(self.seen, self.steps)
+        try:
+            with ExitStack() as stack:
+                if model is None and isinstance(self.objective, ShowsPictures):
+                    with averaged(self.objective, self.averages):
+                        model = stack.enter_context(drafted(self.objective, self.run))
+                if model is not None:
+                    file = draw_preview(
+                        model, self.run, self.recipe, self.seen, self.device, hooks.should_stop
+                    )
+                    journal.preview(file, time.monotonic() - begun)
+        except Cancelled:
+            pass  # whoever wished it is asked again after the next step
+        except Exception as error:
+            journal.problem("preview", error)
+        self.begun += time.monotonic() - begun
+
+    def conclude(self, journal: Journal, hooks: _Hooks) -> Outcome:
+        """Save, and where wished validate the averaged weights, publish them and show what they make."""
         self.save()
         finished, objective = self.seen >= self.samples, self.objective
         if not finished and not self.settings.publish:
@@ -372,7 +413,10 @@ class _Training:
                 report = objective.validate()
             move(objective, torch.device("cpu"))
             model = publish_model(objective, self.run)
-        log.write(json.dumps({"samples": self.seen, "step": self.steps, "validation": report}) + "\n")
+        journal.at(self.seen, self.steps)
+        journal.validation(report)
+        if self.previews.wanted:
+            self.preview(journal, hooks, model)
         return Outcome(self.seen, finished, model, report)
 
 
@@ -385,28 +429,50 @@ def _train(
     settings: _Settings,
     hooks: _Hooks,
 ) -> Outcome:
-    training = _Training(team, build, recipe, run, checkpoint, settings)
     first = team.rank == 0
+    with ExitStack() as stack:
+        end: dict[str, Any] = {}
+        identity = run_identity(run)
+        if first:
+            device = choose_device(settings.device, team.place, team.neighbours)
+            facts = {"processes": team.size, "drawers": settings.drawers, **machine_facts(device)}
+            end = stack.enter_context(recorded(run, identity, facts))
+        training = _Training(team, build, recipe, run, checkpoint, settings)
+        stack.callback(lambda: end.update(samples=training.seen, of=training.samples))
+        journal = stack.enter_context(Journal(run / LOG if first else Path(os.devnull)))
+        if first:
+            table = recipe.model_dump(mode="json")
+            subject = Subject(
+                run=run, name=recipe.name, identity=identity, recipe=table, samples=training.seen
+            )
+            journal.open_trackers(chosen_trackers(recipe.track), subject)
+        return _go_on(training, journal, hooks)
+
+
+def _go_on(training: _Training, journal: Journal, hooks: _Hooks) -> Outcome:
+    """Train to the end, or until it is time or wished to stop."""
+    team, first = training.team, training.team.rank == 0
     patient = training.device.type == "cuda"
     training.objective.module.train()
-    path = run / "log.jsonl" if first else Path(os.devnull)
-    with path.open("a", encoding="utf-8") as log:
-        with _batches(training) as batches:
-            while training.seen < training.samples and (batch := next(batches, None)) is not None:
-                figures = training.step(batch)
-                wish = training.wish(hooks)
-                over = training.seen >= training.samples
-                late = time.monotonic() - training.last_look > _LOOK_SECONDS
-                if first and (not patient or late or over or wish != _GO_ON):
-                    training.look(figures, hooks, log)
-                wish, training.samples = team.greatest(wish, training.samples if first else 0)
-                if first and wish in (_SAVE, _STOP):
-                    training.save()
-                if wish == _STOP:
-                    raise Cancelled(
-                        f"stopped after {training.seen} of {training.samples} samples, saved in {run}",
-                        remedy="Run the same command with --resume to go on.",
-                    )
-                if wish == _END:
-                    break
-        return team.by_first(lambda: training.conclude(log))
+    training.start_clocks()
+    with _batches(training) as batches:
+        while training.seen < training.samples and (batch := next(batches, None)) is not None:
+            figures = training.step(batch)
+            wish = training.wish(hooks)
+            over = training.seen >= training.samples
+            late = time.monotonic() - training.last_look > _LOOK_SECONDS
+            if first and (not patient or late or over or wish != _GO_ON):
+                training.look(figures, hooks, journal)
+            wish, training.samples = team.greatest(wish, training.samples if first else 0)
+            if first and wish in (_SAVE, _STOP):
+                training.save()
+            if wish == _STOP:
+                raise Cancelled(
+                    f"stopped after {training.seen} of {training.samples} samples, saved in {training.run}",
+                    remedy="Run the same command with --resume to go on.",
+                )
+            if wish == _END:
+                break
+            if first and not over and training.previews.due(training.seconds):
+                training.preview(journal, hooks)
+    return team.by_first(lambda: training.conclude(journal, hooks))

@@ -18,6 +18,7 @@ from diffusers import (
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from pictor.backends.export import export_folder
+from pictor.backends.torch import quiet
 from pictor.data.picturebook import Picturebook
 
 
@@ -42,8 +43,10 @@ def write_pipeline(
     text_encoder: CLIPTextModel,
     tokenizer: CLIPTokenizer,
     facts: PipelineFacts,
+    *,
+    graphs: bool = True,
 ) -> None:
-    """Write model_index.json, the parts as fp16 safetensors, their ONNX graphs, and pictor.json."""
+    """Write model_index.json, the parts as fp16 safetensors, pictor.json, and if so wished ONNX graphs."""
     # first-order solver on flow sigmas: equals plain Euler on the straight path
     scheduler = DPMSolverMultistepScheduler(
         prediction_type="flow_prediction",
@@ -52,17 +55,18 @@ def write_pipeline(
         solver_order=1,
         steps_offset=1,  # diffusers insists, and flow sigmas do not use it
     )
-    pipeline = StableDiffusionPipeline(
-        vae=copy.deepcopy(autoencoder).to(torch.float16),
-        text_encoder=copy.deepcopy(text_encoder).to(torch.float16),
-        tokenizer=tokenizer,
-        unet=copy.deepcopy(unet).to(torch.float16),
-        scheduler=scheduler,
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
-    pipeline.save_pretrained(folder, safe_serialization=True)
+    with quiet():
+        pipeline = StableDiffusionPipeline(
+            vae=copy.deepcopy(autoencoder).to(torch.float16),
+            text_encoder=copy.deepcopy(text_encoder).to(torch.float16),
+            tokenizer=tokenizer,
+            unet=copy.deepcopy(unet).to(torch.float16),
+            scheduler=scheduler,
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
+        )
+        pipeline.save_pretrained(folder, safe_serialization=True)
     defaults = {
         "num_steps": facts.num_steps,
         "guidance_scale": facts.guidance_scale,
@@ -78,4 +82,5 @@ def write_pipeline(
         "picturebook": {"seed": facts.book.seed, "mix": asdict(facts.book.mix)},
     }
     (folder / "pictor.json").write_text(json.dumps(sheet, indent=1) + "\n", encoding="utf-8")
-    export_folder(folder)
+    if graphs:
+        export_folder(folder)

@@ -51,8 +51,29 @@ class Recipe(Strict):
     compile: bool = False
     """Speed up the networks by torch.compile, which takes a minute or two before the first step."""
     checkpoint_minutes: float = Field(5.0, gt=0)
+    preview_minutes: float = Field(10.0, ge=0)
+    """Training time between previews, where the objective makes pictures; 0 makes none."""
+    preview_prompts: tuple[str, ...] = Field(
+        (
+            "a red apple",
+            "a blue car on a white background",
+            "two yellow stars at night",
+            "a cat to the left of a tree",
+            "a castle, pixel art",
+            "一只粉色的猪",
+        ),
+        min_length=1,
+        max_length=32,
+    )
+    """What previews show, a picture each, always from the same noise."""
+    track: tuple[str, ...] = ()
+    """Trackers to tell besides log.jsonl: files in training/trackers/."""
     objective: dict[str, Any]
     """`kind` names the objective; the other keys are its own and validated by it."""
+
+
+WATCHING = ("checkpoint_minutes", "preview_minutes", "preview_prompts", "track")
+"""Keys that decide what can be seen of a run and nothing of what it learns."""
 
 
 def read_recipe(path: Path) -> Recipe:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from pictor.core.errors import InputError
+from pictor.engine.files import write_file
 from pictor.training.checkpoints import latest_checkpoint
-from pictor.training.recipe import Recipe, validated
+from pictor.training.recipe import WATCHING, Recipe, validated
+from pictor.training.run_files import CHECKPOINTS, RECIPE
 
 
 def claim(run: Path, recipe: Recipe, resume: bool) -> Path | None:
-    """Take a run folder for this recipe.
+    """Take a run folder for this recipe. What only decides how a run is watched may change when it goes on.
 
     Returns:
         The checkpoint to go on from, None for a new run.
@@ -19,11 +22,11 @@ def claim(run: Path, recipe: Recipe, resume: bool) -> Path | None:
     Raises:
         InputError: the folder holds a run, and `resume` is false or it was started with another recipe.
     """
-    stored = run / "recipe.json"
-    checkpoint = latest_checkpoint(run / "checkpoints")
+    stored = run / RECIPE
+    checkpoint = latest_checkpoint(run / CHECKPOINTS)
     if checkpoint is None:
         run.mkdir(parents=True, exist_ok=True)
-        stored.write_text(recipe.model_dump_json(indent=1), encoding="utf-8")
+        _store(stored, recipe)
         return None
     if not resume:
         raise InputError(
@@ -35,11 +38,20 @@ def claim(run: Path, recipe: Recipe, resume: bool) -> Path | None:
     # Compared as JSON, where a tuple that was written comes back as the list it became; read as a recipe
     # first, since keys that the run did not know have their defaults.
     begun = validated(Recipe, json.loads(stored.read_text(encoding="utf-8")), f"recipe {stored}")
-    if begun.model_dump(mode="json") != recipe.model_dump(mode="json"):
+    if _decisive(begun) != _decisive(recipe):
         raise InputError(
             f"run {run} was started with another recipe",
             expected=f"the recipe in {stored}",
             remedy="Use that recipe, or --run for another folder.",
             param="recipe",
         )
+    _store(stored, recipe)
     return checkpoint
+
+
+def _decisive(recipe: Recipe) -> dict[str, Any]:
+    return recipe.model_dump(mode="json", exclude=set(WATCHING))
+
+
+def _store(file: Path, recipe: Recipe) -> None:
+    write_file(file, recipe.model_dump_json(indent=1).encode(), overwrite=True)

@@ -53,6 +53,17 @@ class DrawnElsewhere(Protocol):
         """What `batch` returns, as arrays, from something small that can be pickled to other processes."""
 
 
+@runtime_checkable
+class ShowsPictures(Protocol):
+    """What an objective may also offer: pictures while it learns."""
+
+    def save_draft(self, folder: Path) -> None:
+        """Write a model folder that `pictor.load` opens with torch: what `save` writes, without its graphs.
+
+        The networks stay on their device and as they are.
+        """
+
+
 def beside(batch: Batch, module: nn.Module) -> Batch:
     """A batch on the device of a module's parameters."""
     device = next(module.parameters()).device

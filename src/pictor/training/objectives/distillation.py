@@ -313,6 +313,12 @@ class DistillationObjective:
         }
 
     def save(self, folder: Path) -> None:
+        self._write(folder, graphs=True)
+
+    def save_draft(self, folder: Path) -> None:
+        self._write(folder, graphs=False)
+
+    def _write(self, folder: Path, *, graphs: bool) -> None:
         facts = PipelineFacts(
             size=self.size,
             book=self.source.book,
@@ -321,7 +327,13 @@ class DistillationObjective:
             solver="euler",
         )
         write_pipeline(
-            folder, self.module.unet, self.encoder.autoencoder, self.text_encoder, self.tokenizer, facts
+            folder,
+            self.module.unet,
+            self.encoder.autoencoder,
+            self.text_encoder,
+            self.tokenizer,
+            facts,
+            graphs=graphs,
         )
 
 

@@ -177,11 +177,23 @@ class RectifiedFlowObjective:
         return figures
 
     def save(self, folder: Path) -> None:
+        self._write(folder, graphs=True)
+
+    def save_draft(self, folder: Path) -> None:
+        self._write(folder, graphs=False)
+
+    def _write(self, folder: Path, *, graphs: bool) -> None:
         facts = PipelineFacts(size=self.config.size, book=self.source.book)
         # The decoder may have been trained further since this run began; its encoder is the one learnt with.
         decoder = open_autoencoder(self.config.autoencoder)
         write_pipeline(
-            folder, self.module.unet, decoder, self.module.text_encoder, self.source.tokenizer, facts
+            folder,
+            self.module.unet,
+            decoder,
+            self.module.text_encoder,
+            self.source.tokenizer,
+            facts,
+            graphs=graphs,
         )
 
 

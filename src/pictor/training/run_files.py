@@ -1,0 +1,12 @@
+"""What lies in a run's folder, by name; writers and readers share it."""
+
+RECIPE = "recipe.json"
+LOG = "log.jsonl"
+"""Figures as they come: the source of truth."""
+CALLS = "calls.jsonl"
+"""When, on what and with which versions the run was trained: a line when a call starts, and when it ends."""
+CHECKPOINTS = "checkpoints"
+PREVIEWS = "previews"
+"""SAMPLES.png, and what they show in SAMPLES.json."""
+MODEL = "model"
+LOCK = ".lock"
