@@ -87,7 +87,8 @@ class Prepared:
         variation: Variation | None = None,
     ) -> None:
         self._arguments = (folder, split, batch_size, seed, variation)
-        self.folder, self._seed, self.variation = folder, seed, variation or Variation()
+        self.folder, self.split = folder, split
+        self._seed, self.variation = seed, variation or Variation()
         summary = read_summary(folder)
         self.margin = int(summary["margin"])
         self.sizes: list[tuple[int, int]] = [(size[0], size[1]) for size in summary["buckets"]]

@@ -1,4 +1,4 @@
-"""Scenes of the picturebook as a denoiser sees them: latents, caption tokens, a time and noise.
+"""Captioned pictures as a denoiser sees them: latents, caption tokens, a time and noise.
 
 Objectives that learn to denoise share this, and differ in what they make of it. Legend: B samples, C latent
 channels, h, w latent rows and columns, T tokens, H, W pixels.
@@ -6,27 +6,28 @@ channels, h, w latent rows and columns, T tokens, H, W pixels.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 from torch import nn
 from transformers import CLIPTokenizer
 
+from pictor.core.errors import InputError
 from pictor.data.picturebook import Mix, Picturebook
+from pictor.data.prepared import Variation
 from pictor.training.linear_code import patches
 from pictor.training.objectives import Batch
 from pictor.training.parts import encode
+from pictor.training.pictures import JUDGED_AT_ONCE, BookPictures, FolderPictures, Pictures
 from pictor.training.recipe import Strict
 from pictor.training.tokenizer import tokenize
 
-_PURPOSE = 31
-"""Number of the random stream that captions, times and noise are drawn from."""
 _SAME = 1e-3
 """How far a linear encoder's latents, of about unit variance, may round from its matrix's."""
 
@@ -48,14 +49,65 @@ MixTable = Annotated[Mix, BeforeValidator(_mix)]
 """A recipe's table of shares."""
 
 
-class CorpusKeys(Strict):
-    """Keys of the [objective] table that say what is drawn."""
+def _variation(table: object) -> object:
+    """A table of options as a Variation; what a Variation does not have is refused."""
+    if not isinstance(table, dict):
+        return table
+    known = [field.name for field in fields(Variation)]
+    if unknown := sorted(set(table) - set(known)):
+        raise ValueError(f"no option is called {', '.join(unknown)}; known are {', '.join(known)}")
+    return Variation(**table)
 
+
+VariationTable = Annotated[Variation, BeforeValidator(_variation)]
+"""A recipe's table of how pictures and captions vary."""
+
+
+class CorpusKeys(Strict):
+    """Keys of the [objective] table that say what is shown."""
+
+    data: Path | None = None
+    """Folder that `pictor data prepare` wrote; without it the picturebook is drawn."""
+    variation: VariationTable = Variation()
+    """[objective.variation]: how the pictures of `data` differ from time to time that they are seen."""
     empty_captions: float = Field(0.1, ge=0, le=1)
     """Share of captions emptied, which classifier-free guidance needs."""
     mix: MixTable = Mix()
-    """[objective.mix]: shares of the kinds of scene."""
+    """[objective.mix]: shares of the kinds of scene of the picturebook."""
     font: Path | None = None
+    """Of the picturebook, where the system has none."""
+
+    @model_validator(mode="after")
+    def _of_one_source(self) -> CorpusKeys:
+        if self.data is not None and (self.mix != Mix() or self.font is not None):
+            raise ValueError("mix and font are the picturebook's, and data is given")
+        if self.data is None and self.variation != Variation():
+            raise ValueError("variation is of the pictures of data, and none is given")
+        return self
+
+    def pictures(self, size: int, seed: int, stride: int) -> Pictures:
+        """What is shown.
+
+        Args:
+            size: side of the pictures in pixels; those of `data` have about as many pixels.
+            seed: of the run.
+            stride: what the networks need sides to be multiples of, in pixels.
+
+        Raises:
+            InputError: the folder is none, or of another size.
+        """
+        if self.data is None:
+            return BookPictures(Picturebook(size, seed, self.font, self.mix))
+        found = FolderPictures(self.data, seed, self.variation)
+        for width, height in found.sizes:
+            if width % stride or height % stride or not 0.5 <= width * height / size**2 <= 2:
+                raise InputError(
+                    f"{self.data} has pictures of {width}x{height}",
+                    expected=f"sides that are multiples of {stride}, about {size}x{size}",
+                    remedy=f"Prepare them with --size {size}.",
+                    param="objective.data",
+                )
+        return found
 
 
 def downsampling(autoencoder: AutoencoderTiny | AutoencoderKL) -> int:
@@ -65,32 +117,28 @@ def downsampling(autoencoder: AutoencoderTiny | AutoencoderKL) -> int:
     return int(2 ** (len(blocks) - 1))
 
 
-def latent_shape(autoencoder: AutoencoderTiny | AutoencoderKL, size: int) -> tuple[int, int, int]:
-    """C, h, w of a square picture's latents, whose side in pixels the downsampling divides."""
-    side = size // downsampling(autoencoder)
-    return int(autoencoder.config.latent_channels), side, side
-
-
 @dataclass(frozen=True, kw_only=True)
 class CaptionedPictures:
     """Draws samples by their numbers; can be pickled to other processes."""
 
-    book: Picturebook
+    pictures: Pictures
     tokenizer: CLIPTokenizer
-    shape: tuple[int, int, int]
-    """C, h, w of the noise."""
+    channels: int
+    """Of latents."""
+    factor: int
+    """Pixels a latent, along each side."""
     empty_captions: float
     draw_time: DrawTime
 
     def __call__(
         self, first: int, count: int, held_out: bool = False
     ) -> dict[str, np.ndarray[Any, np.dtype[Any]]]:
-        """Samples first .. first + count - 1, a pure function of the book's seed and the numbers.
+        """Samples first .. first + count - 1, a pure function of the source's seed and the numbers.
 
         Args:
             first: number of the first sample.
             count: how many.
-            held_out: compositions that training never sees.
+            held_out: pictures that training never sees, where there are any.
 
         Returns:
             image [B, H, W, 3] uint8; ids [B, T] int64; t [B]; eps [B, C, h, w]; lot [B], uniform in [0, 1),
@@ -98,13 +146,12 @@ class CaptionedPictures:
         """
         pictures, texts, times, noises, lots = [], [], [], [], []
         for number in range(first, first + count):
-            scene = self.book.scene(number, held_out=held_out)
-            rng = self.book.rng(number, _PURPOSE)
-            pictures.append(self.book.draw(scene, number))
-            text = self.book.caption(scene, rng).text
+            pixels, text, rng = self.pictures.shown(number, held_out)
+            pictures.append(pixels)
             texts.append("" if rng.random() < self.empty_captions else text)
             times.append(self.draw_time(rng))
-            noises.append(rng.standard_normal(self.shape, np.float32))
+            rows, columns = (side // self.factor for side in pixels.shape[:2])
+            noises.append(rng.standard_normal((self.channels, rows, columns), np.float32))
             lots.append(rng.random())
         return {
             "image": np.stack(pictures),
@@ -113,6 +160,15 @@ class CaptionedPictures:
             "eps": np.stack(noises),
             "lot": np.array(lots),
         }
+
+    def in_batches(self, size: int) -> CaptionedPictures:
+        """The same samples, ordered for batches of this size."""
+        return replace(self, pictures=self.pictures.in_batches(size))
+
+    def judged(self, count: int) -> Iterator[Batch]:
+        """So many held-out samples, in batches that each are of one size."""
+        for first in range(0, count, JUDGED_AT_ONCE):
+            yield self.batch(first, min(JUDGED_AT_ONCE, count - first), held_out=True)
 
     def batch(self, first: int, count: int, held_out: bool = False) -> Batch:
         """The same as tensors."""

@@ -24,7 +24,15 @@ from pictor.training.export import publish_model
 from pictor.training.journal import Journal
 from pictor.training.lock import held
 from pictor.training.machine import machine_facts
-from pictor.training.objectives import Batch, DrawnElsewhere, Figures, Objective, ShowsPictures, build
+from pictor.training.objectives import (
+    Batch,
+    Batched,
+    DrawnElsewhere,
+    Figures,
+    Objective,
+    ShowsPictures,
+    build,
+)
 from pictor.training.previews import PreviewTimes, drafted, draw_preview
 from pictor.training.processes import Team, assembled, leads
 from pictor.training.recipe import Optimiser, Recipe
@@ -280,6 +288,8 @@ class _Training:
             torch.cuda.set_device(self.device)
         torch.manual_seed(recipe.seed)
         self.objective = objective = build(recipe.objective, recipe.seed)
+        if isinstance(objective, Batched):
+            objective.batches_of(recipe.batch_size)
         self.rebuilt = _Rebuilt(build, recipe.objective, recipe.seed)
         move(objective, self.device)
         self.optimiser = _adamw(objective, recipe.optimiser)

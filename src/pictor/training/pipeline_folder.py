@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import (
@@ -19,7 +21,6 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from pictor.backends.export import export_folder
 from pictor.backends.torch import quiet
-from pictor.data.picturebook import Picturebook
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,8 +29,8 @@ class PipelineFacts:
 
     size: int
     """Side of the pictures that the model was trained on, in pixels."""
-    book: Picturebook
-    """The training corpus."""
+    corpus: Mapping[str, Any]
+    """What it was trained on."""
     num_steps: int = 20
     """What a user who does not say gets; these three defaults suit a model that is not distilled."""
     guidance_scale: float = 3.0
@@ -78,8 +79,7 @@ def write_pipeline(
         "name": "picturebook",
         "defaults": defaults,
         "sizes": {"min": facts.size // 2, "max": facts.size * 2},
-        "corpus": facts.book.identity,
-        "picturebook": {"seed": facts.book.seed, "mix": asdict(facts.book.mix)},
+        **facts.corpus,
     }
     (folder / "pictor.json").write_text(json.dumps(sheet, indent=1) + "\n", encoding="utf-8")
     if graphs:

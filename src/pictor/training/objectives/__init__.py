@@ -54,6 +54,14 @@ class DrawnElsewhere(Protocol):
 
 
 @runtime_checkable
+class Batched(Protocol):
+    """What an objective may also offer: samples in an order that makes batches of equal pictures."""
+
+    def batches_of(self, size: int) -> None:
+        """Told before the first batch how many samples each has, over all processes."""
+
+
+@runtime_checkable
 class ShowsPictures(Protocol):
     """What an objective may also offer: pictures while it learns."""
 

@@ -41,11 +41,10 @@ from transformers import CLIPTextModel
 
 from pictor.core.errors import InputError
 from pictor.core.levels import FlowPath
-from pictor.data.picturebook import Picturebook
 from pictor.families.registry import open_bundle
 from pictor.sampling.guidance import guide
 from pictor.training.attention import ready_to_train
-from pictor.training.captioned_latents import CaptionedPictures, CorpusKeys, PictureEncoder, latent_shape
+from pictor.training.captioned_latents import CaptionedPictures, CorpusKeys, PictureEncoder
 from pictor.training.drawing import Draw
 from pictor.training.objectives import Batch, beside
 from pictor.training.parts import open_autoencoder, open_text_encoder, open_unet
@@ -224,9 +223,10 @@ class DistillationObjective:
         self.text_encoder: CLIPTextModel = text_encoder.eval().requires_grad_(False)
         self.encoder = PictureEncoder(open_autoencoder(config.teacher / "vae").float())
         self.source = CaptionedPictures(
-            book=Picturebook(self.size, seed, config.font, config.mix),
+            pictures=config.pictures(self.size, seed, traits.stride),
             tokenizer=self.tokenizer,
-            shape=latent_shape(self.encoder.autoencoder, self.size),
+            channels=traits.latent_channels,
+            factor=traits.latent_stride,
             empty_captions=config.empty_captions,
             draw_time=StartTime(config.student_steps, anywhere=config.times == "any"),
         )
@@ -234,6 +234,9 @@ class DistillationObjective:
 
     def rate(self, name: str) -> float:
         return 1.0
+
+    def batches_of(self, size: int) -> None:
+        self.source = self.source.in_batches(size)
 
     def drawer(self) -> Draw:
         return self.source
@@ -291,26 +294,26 @@ class DistillationObjective:
         return F.mse_loss(out_BChw, target_BChw), {}
 
     def validate(self) -> dict[str, float]:
-        """Errors on held-out compositions: of single steps, and of whole paths from noise to latents.
+        """Errors on held-out pictures: of single steps, and of whole paths from noise to latents.
 
         The path's end is compared to the teacher's in its many steps; beside it stands how far the teacher
         itself strays in the student's few, which is what distillation has to beat.
         """
-        batch = beside(self.batch(0, _VALIDATION, held_out=True), self.module)
         few, many = self.config.student_steps, self.config.teacher_steps
-        with torch.no_grad():
-            single, _ = self.loss(batch)
-            words_BTD, teacher = self._words(batch["ids"])
-            eps = batch["eps"]
-            one, zero = torch.ones_like(batch["t"]), torch.zeros_like(batch["t"])
-            wanted = eps - mean_velocity(teacher, eps, one, zero, many, self.config.teacher_solver)
-            made = eps - mean_velocity(self.module.velocity(words_BTD), eps, one, zero, few)
-            strayed = eps - mean_velocity(teacher, eps, one, zero, few)
-        return {
-            "held_out_mse": float(single),
-            "path_mse": float(F.mse_loss(made, wanted)),
-            "teacher_path_mse_in_few_steps": float(F.mse_loss(strayed, wanted)),
-        }
+        errors = []
+        for drawn in self.source.judged(_VALIDATION):
+            batch = beside(drawn, self.module)
+            with torch.no_grad():
+                single, _ = self.loss(batch)
+                words_BTD, teacher = self._words(batch["ids"])
+                eps = batch["eps"]
+                one, zero = torch.ones_like(batch["t"]), torch.zeros_like(batch["t"])
+                wanted = eps - mean_velocity(teacher, eps, one, zero, many, self.config.teacher_solver)
+                made = eps - mean_velocity(self.module.velocity(words_BTD), eps, one, zero, few)
+                strayed = eps - mean_velocity(teacher, eps, one, zero, few)
+                errors.append(torch.stack([single, F.mse_loss(made, wanted), F.mse_loss(strayed, wanted)]))
+        names = ("held_out_mse", "path_mse", "teacher_path_mse_in_few_steps")
+        return dict(zip(names, torch.stack(errors).mean(0).tolist(), strict=True))
 
     def save(self, folder: Path) -> None:
         self._write(folder, graphs=True)
@@ -321,7 +324,7 @@ class DistillationObjective:
     def _write(self, folder: Path, *, graphs: bool) -> None:
         facts = PipelineFacts(
             size=self.size,
-            book=self.source.book,
+            corpus=self.source.pictures.facts,
             num_steps=self.config.student_steps,
             guidance_scale=1.0,
             solver="euler",

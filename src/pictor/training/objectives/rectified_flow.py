@@ -21,9 +21,8 @@ from transformers import CLIPTextModel
 
 from pictor.core.errors import InputError
 from pictor.core.predictions import Mixture, target
-from pictor.data.picturebook import Picturebook
 from pictor.training.attention import ready_to_train
-from pictor.training.captioned_latents import CaptionedPictures, CorpusKeys, PictureEncoder, latent_shape
+from pictor.training.captioned_latents import CaptionedPictures, CorpusKeys, PictureEncoder, downsampling
 from pictor.training.drawing import Draw
 from pictor.training.objectives import Batch, Figures, beside
 from pictor.training.parts import open_autoencoder, open_text_encoder, open_unet
@@ -102,10 +101,12 @@ class RectifiedFlowObjective:
         # Plain attention, for the reason that `TrainingAttention` gives.
         text_encoder.set_attn_implementation("eager")
         text_encoder.requires_grad_(config.text_rate > 0)
+        factor = downsampling(self.encoder.autoencoder)
         self.source = CaptionedPictures(
-            book=Picturebook(config.size, seed, config.font, config.mix),
+            pictures=config.pictures(config.size, seed, factor * 2 ** (len(config.channels) - 1)),
             tokenizer=tokenizer,
-            shape=latent_shape(self.encoder.autoencoder, config.size),
+            channels=int(self.encoder.autoencoder.config.latent_channels),
+            factor=factor,
             empty_captions=config.empty_captions,
             draw_time=LogitNormalTime(config.uniform_share, config.logit_mean),
         )
@@ -117,9 +118,9 @@ class RectifiedFlowObjective:
         config, depth = self.config, len(self.config.channels)
         plain = depth - min(config.attention or depth, depth)
         fresh = UNet2DConditionModel(
-            sample_size=self.source.shape[1],
-            in_channels=self.source.shape[0],
-            out_channels=self.source.shape[0],
+            sample_size=config.size // self.source.factor,
+            in_channels=self.source.channels,
+            out_channels=self.source.channels,
             block_out_channels=config.channels,
             layers_per_block=config.layers,
             down_block_types=("DownBlock2D",) * plain + ("CrossAttnDownBlock2D",) * (depth - plain),
@@ -151,6 +152,9 @@ class RectifiedFlowObjective:
     def rate(self, name: str) -> float:
         return self.config.text_rate if name.startswith("text_encoder.") else 1.0
 
+    def batches_of(self, size: int) -> None:
+        self.source = self.source.in_batches(size)
+
     def drawer(self) -> Draw:
         return self.source
 
@@ -168,12 +172,15 @@ class RectifiedFlowObjective:
         return self._squared_error(batch).mean(), {}
 
     def validate(self) -> dict[str, float]:
-        """Error on held-out compositions at fixed times with fixed noise."""
-        batch = beside(self.batch(0, _VALIDATION, held_out=True), self.module)
+        """Error at fixed times with fixed noise: on held-out pictures, or where there are none on others."""
+        kind = "held_out" if self.source.pictures.has_held_out else "seen"
+        batches = [beside(batch, self.module) for batch in self.source.judged(_VALIDATION)]
         figures = {}
         for time in _VALIDATION_TIMES:
-            batch["t"] = torch.full_like(batch["t"], time)
-            figures[f"held_out_mse_t{time}"] = float(self._squared_error(batch).mean())
+            errors = [
+                self._squared_error(batch | {"t": torch.full_like(batch["t"], time)}) for batch in batches
+            ]
+            figures[f"{kind}_mse_t{time}"] = float(torch.cat(errors).mean())
         return figures
 
     def save(self, folder: Path) -> None:
@@ -183,7 +190,7 @@ class RectifiedFlowObjective:
         self._write(folder, graphs=False)
 
     def _write(self, folder: Path, *, graphs: bool) -> None:
-        facts = PipelineFacts(size=self.config.size, book=self.source.book)
+        facts = PipelineFacts(size=self.config.size, corpus=self.source.pictures.facts)
         # The decoder may have been trained further since this run began; its encoder is the one learnt with.
         decoder = open_autoencoder(self.config.autoencoder)
         write_pipeline(

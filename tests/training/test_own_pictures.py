@@ -1,0 +1,149 @@
+"""Training on a prepared folder of one's own pictures."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("pyarrow")
+
+import pictor
+from pictor.cli import main
+from pictor.core.errors import InputError
+from pictor.training.loop import train
+from pictor.training.objectives import build
+from pictor.training.recipe import Recipe
+
+SIZES = ((64, 64), (100, 60), (60, 100))
+COLOURS = ("red", "green", "blue")
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Thirty plain pictures of three shapes; a colour has a shape."""
+    pictures, out = tmp_path_factory.mktemp("pictures"), tmp_path_factory.mktemp("prepared") / "out"
+    for number in range(30):
+        kind = number % 3
+        pixels = np.full((SIZES[kind][1], SIZES[kind][0], 3), 30, np.uint8)
+        pixels[..., kind] = 200 - number
+        Image.fromarray(pixels).save(pictures / f"{number:02d}.png")
+        (pictures / f"{number:02d}.txt").write_text(f"a {COLOURS[kind]} field", encoding="utf-8")
+    options = ["--size", "64", "--buckets", "--step", "16", "--val", "0.3", "--json"]
+    assert main(["data", "prepare", str(pictures), "--out", str(out), *options]) == 0
+    return out
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """An untrained autoencoder and text encoder."""
+    from diffusers import AutoencoderKL
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    from pictor.training.tokenizer import train_tokenizer
+
+    folder = tmp_path_factory.mktemp("parts")
+    torch.manual_seed(0)
+    AutoencoderKL(
+        block_out_channels=(8, 8, 8, 8),
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        norm_num_groups=4,
+        latent_channels=4,
+    ).save_pretrained(folder / "vae")
+    tokenizer = train_tokenizer((f"a {colour} field" for colour in COLOURS), length=16)
+    tokenizer.save_pretrained(folder / "tokenizer")
+    CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=32,
+            intermediate_size=32,
+            num_hidden_layers=1,
+            num_attention_heads=1,
+            max_position_embeddings=16,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    ).save_pretrained(folder / "text_encoder")
+    return {"autoencoder": str(folder / "vae"), "text_encoder": str(folder)}
+
+
+def table(parts: dict[str, str], prepared: Path, **more: object) -> dict[str, object]:
+    return {
+        "kind": "rectified_flow",
+        "data": str(prepared),
+        "size": 64,
+        "channels": [32, 32],
+        **parts,
+        **more,
+    }
+
+
+def test_batches_are_of_one_size_and_functions_of_their_numbers(parts, prepared):
+    objective = build(table(parts, prepared, variation={"flip": 0.5}), 0)
+    objective.batches_of(4)
+    shapes = set()
+    for first in range(0, 40, 4):
+        batch = objective.batch(first, 4)
+        shapes.add(tuple(batch["image"].shape[1:3]))
+        rows, columns = (side // 8 for side in batch["image"].shape[1:3])
+        assert tuple(batch["eps"].shape) == (4, 4, rows, columns)
+        # Captions belong to their pictures: the brightest channel is the colour that is told.
+        told = objective.source.tokenizer.batch_decode(batch["ids"], skip_special_tokens=True)
+        for text, pixels in zip(told, batch["image"], strict=True):
+            if text:
+                assert COLOURS[int(pixels.float().mean((0, 1)).argmax())] in text
+    assert shapes == {(64, 64), (48, 80), (80, 48)}
+    drawer = pickle.loads(pickle.dumps(objective.drawer()))
+    for key, array in drawer(8, 4).items():
+        np.testing.assert_array_equal(array, objective.batch(8, 4)[key].numpy())
+
+
+def test_a_model_of_ones_own_pictures(parts, prepared, tmp_path):
+    recipe = Recipe(name="own", samples=16, batch_size=4, objective=table(parts, prepared))
+    outcome = train(recipe, tmp_path / "run")
+    assert set(outcome.figures) == {f"held_out_mse_t{time}" for time in (0.1, 0.3, 0.5, 0.7, 0.9)}
+    assert all(np.isfinite(value) for value in outcome.figures.values())
+    sheet = json.loads((outcome.model / "pictor.json").read_text())
+    assert (
+        sheet["data"]["pictures"] + json.loads((prepared / "prepared.json").read_text()).get("val", 0) <= 30
+    )
+    assert "picturebook" not in sheet
+    [picture] = pictor.load(outcome.model).generate("a red field", num_steps=2)
+    assert picture.image.size == (64, 64)
+
+
+def test_without_held_out_pictures_those_of_training_judge(parts, prepared, tmp_path):
+    out = tmp_path / "all"
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    Image.new("RGB", (64, 64), "red").save(pictures / "one.png")
+    (pictures / "one.txt").write_text("a red field")
+    assert main(["data", "prepare", str(pictures), "--out", str(out), "--size", "64", "--val", "0"]) == 0
+    objective = build(table(parts, out), 0)
+    with torch.no_grad():
+        figures = objective.validate()
+    assert {name.partition("_mse")[0] for name in figures} == {"seen"}
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"size": 128}, "has pictures of .*; expected sides that are multiples of 16, about 128x128"),
+        ({"channels": [32, 32, 32]}, "multiples of 32"),
+        ({"mix": {"counted": 0.5}}, "mix and font are the picturebook's"),
+        ({"variation": {"flip": 2}}, "flip is 2"),
+        ({"variation": {"flap": 0.5}}, "no option is called flap"),
+        ({"data": None, "variation": {"flip": 0.5}}, "variation is of the pictures of data"),
+        ({"data": "nowhere"}, "nowhere is no folder of prepared pictures"),
+    ],
+)
+def test_what_does_not_fit(parts, prepared, more, words):
+    with pytest.raises(InputError, match=words):
+        build(table(parts, prepared) | more, 0)
