@@ -147,3 +147,92 @@ def test_without_held_out_pictures_those_of_training_judge(parts, prepared, tmp_
 def test_what_does_not_fit(parts, prepared, more, words):
     with pytest.raises(InputError, match=words):
         build(table(parts, prepared) | more, 0)
+
+
+@pytest.fixture(scope="module")
+def base(parts, prepared, tmp_path_factory) -> Path:
+    """A model trained for a moment."""
+    recipe = Recipe(name="own", samples=8, batch_size=4, objective=table(parts, prepared))
+    outcome = train(recipe, tmp_path_factory.mktemp("base") / "run")
+    assert outcome.model is not None
+    return outcome.model
+
+
+@pytest.fixture
+def few(tmp_path: Path) -> Path:
+    """Four pictures with captions."""
+    folder = tmp_path / "few"
+    folder.mkdir()
+    for number in range(4):
+        Image.new("RGB", (90, 70), (10, 60 * number, 200)).save(folder / f"{number}.png")
+        (folder / f"{number}.txt").write_text(f"a blue field, number {number}", encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["finetune", "text-to-image"])
+def test_one_command_from_a_folder_to_a_model(base, few, kind, tmp_path, capsys):
+    run = tmp_path / "run"
+    command = ["train", "--data", str(few), "--base", str(base), "--kind", kind, "--run", str(run)]
+    assert main([*command, "--device", "cpu", "--minutes", "0.02"]) == 0
+    told = capsys.readouterr()
+    model = Path(told.out.strip().splitlines()[-1])
+    assert "million parameters learn" in told.err
+    assert "GFLOP" in told.err
+    recipe = json.loads((run / "recipe.json").read_text())
+    assert recipe["objective"]["size"] == 64
+    [picture] = pictor.load(model).generate("a blue field", num_steps=2)
+    assert picture.image.size == (64, 64)
+    # The same command goes on where it stopped, without preparing anew.
+    seen = json.loads((run / "data" / "prepared.json").read_text())
+    assert seen["prepared"] == 4
+    stamp = (run / "data" / "prepared.json").stat().st_mtime_ns
+    assert main([*command, "--device", "cpu", "--minutes", "0.02", "--resume"]) == 0
+    assert (run / "data" / "manifest.parquet").exists()
+    assert stamp <= (run / "data" / "prepared.json").stat().st_mtime_ns
+
+
+def test_finetuning_begins_with_the_base(base, prepared):
+    from safetensors.torch import load_file
+
+    from pictor.training.kinds import recipe_of_kind
+
+    recipe = recipe_of_kind("finetune", data=prepared, base=base, size=64, precision="fp32")
+    objective = build(recipe.objective, 0)
+    saved = load_file(base / "unet" / "diffusion_pytorch_model.safetensors")
+    for name, parameter in objective.module.unet.named_parameters():
+        torch.testing.assert_close(parameter.detach(), saved[name].float())
+    fresh = recipe_of_kind("text-to-image", data=prepared, base=base, size=64, precision="fp32")
+    assert fresh.objective["channels"] == [64, 128, 192]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ([], "neither a recipe nor pictures"),
+        (["recipe.toml", "--data", "pictures"], "a recipe and pictures"),
+        (["recipe.toml", "--kind", "text-to-image"], "--kind and --base with --data alone"),
+        (["--data", "nowhere"], "nowhere"),
+        (["--data", "{few}", "--kind", "dream"], "kind is 'dream'"),
+    ],
+)
+def test_wrong_wishes_are_told_before_work(few, tmp_path, monkeypatch, capsys, options, words):
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", *(option.replace("{few}", str(few)) for option in options)]) == 2
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_counting_a_samples_work_changes_nothing(parts, prepared, tmp_path):
+    recipe = Recipe(name="own", samples=8, batch_size=4, objective=table(parts, prepared))
+    told = []
+    models = [
+        train(recipe, tmp_path / "silent").model,
+        train(recipe, tmp_path / "told", on_outlook=told.append).model,
+    ]
+    weights = [(model / "unet" / "diffusion_pytorch_model.safetensors").read_bytes() for model in models]
+    assert weights[0] == weights[1]
+    [told] = told
+    assert told.samples == 8
+    assert 0 < told.learning <= told.parameters
+    # Forward and backward are about three times forward, and more than two operations a weight.
+    assert told.flops > 6 * told.learning

@@ -16,15 +16,31 @@ from pictor.core.errors import InputError, MissingExtraError
 
 if TYPE_CHECKING:
     from pictor.training.loop import Progress
+    from pictor.training.recipe import Recipe
 
 app = typer.Typer(rich_markup_mode=None)
 
 _LINE_SECONDS = 20.0
+_FEW = 200
 
 
 @app.command()
 def train(
-    recipe: Annotated[Path, typer.Argument(metavar="RECIPE.toml", show_default=False)],
+    recipe: Annotated[
+        Path | None,
+        typer.Argument(metavar="[RECIPE.toml]", show_default=False, help="What to train, and how."),
+    ] = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SOURCE", help="In the place of a recipe: pictures of yours with captions."),
+    ] = None,
+    kind: Annotated[
+        str, typer.Option(metavar="KIND", help="With --data: finetune or text-to-image.")
+    ] = "finetune",
+    base: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="With --data: a model of Pictor's; else the embedded one."),
+    ] = None,
     run: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder of the run; else runs/ and the recipe's name.")
     ] = None,
@@ -42,7 +58,9 @@ def train(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Train what a recipe describes.
+    """Train what a recipe describes, or a model of your own pictures.
+
+    `pictor train --data pictures` prepares them and lets the embedded model go on learning on them.
 
     Ctrl-C saves a checkpoint; --resume then goes on to exactly the weights of an uninterrupted run. The
     trained model's folder is printed. Also runs under torchrun.
@@ -50,9 +68,20 @@ def train(
     for name, value in (("minutes", minutes), ("fit_minutes", fit_minutes)):
         if value is not None and not 0 < value < math.inf:
             raise InputError(f"{name} is {value:g}", expected="a number above 0", param=name)
-    from pictor.training.recipe import read_recipe
-
-    resolved = read_recipe(recipe)
+    if (recipe is None) == (not data):
+        raise InputError(
+            "a recipe and pictures" if data else "neither a recipe nor pictures",
+            expected="one of the two",
+            remedy="Pass RECIPE.toml, or --data with a folder of pictures and captions.",
+            param="recipe",
+        )
+    if recipe is not None and (base is not None or kind != "finetune"):
+        raise InputError(
+            "a recipe is given, which says what is trained and from where",
+            expected="--kind and --base with --data alone",
+            param="kind" if base is None else "base",
+        )
+    resolved, folder = _recipe(recipe, data or [], kind, base, run, device)
     if fit_minutes is not None:
         resolved = resolved.model_copy(update={"fit_minutes": fit_minutes})
     if track:
@@ -66,7 +95,6 @@ def train(
             raise
         raise MissingExtraError(f"training needs {error.name}") from error
 
-    folder = run or Path("runs") / resolved.name
     first = leads()
     stop = _StopOnSignal(first)
     show = _Lines()
@@ -78,6 +106,7 @@ def train(
         processes=processes,
         device=device,
         drawers=drawers,
+        on_outlook=lambda outlook: print(outlook, file=sys.stderr),
         on_progress=show,
         should_stop=stop.wanted,
     )
@@ -97,6 +126,51 @@ def train(
     state = "finished" if outcome.finished else "stopped by --minutes; --resume goes on"
     print(f"{outcome.samples_seen} samples, {state}; {figures}", file=sys.stderr)
     print(outcome.model)
+
+
+def _recipe(
+    recipe: Path | None, data: list[str], kind: str, base: Path | None, run: Path | None, device: str
+) -> tuple[Recipe, Path]:
+    """The recipe, and the folder of its run; with pictures they are prepared in there first."""
+    from pictor.training.recipe import read_recipe
+
+    if recipe is not None:
+        resolved = read_recipe(recipe)
+        return resolved, run or Path("runs") / resolved.name
+    from pictor.engine.studio import load, model_folder
+
+    try:
+        from pictor.training.devices import best_precision
+        from pictor.training.kinds import recipe_of_kind
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(f"training needs {error.name}") from error
+    place = model_folder(base)
+    width, height = load(place).traits.defaults.size
+    size = min(width, height)
+    folder = run or Path("runs") / f"{kind}-{Path(data[0].rpartition(':')[0] or data[0]).name}"
+    # Wrong wishes are told before pictures are prepared.
+    facts = {"base": place, "size": size, "precision": best_precision(device)}
+    recipe_of_kind(kind, data=folder, **facts)
+    return recipe_of_kind(kind, data=_prepared(data, folder / "data", size), **facts), folder
+
+
+def _prepared(data: list[str], out: Path, size: int) -> Path:
+    """The folder that the pictures are prepared in: itself, where that has been done."""
+    if len(data) == 1 and (Path(data[0]) / "prepared.json").is_file():
+        return Path(data[0])
+    from pictor.cli._data_sources import opened, terms
+    from pictor.data.buckets import Buckets
+    from pictor.data.prepare import Settings, prepare
+
+    found = opened(data)
+    few = sum(len(entry.source) for entry in found) < _FEW
+    # Of few pictures none can be spared for validation.
+    settings = Settings(buckets=Buckets.square(size), margin=size // 16, val=0.0 if few else 0.02)
+    with terms(None) as how:
+        summary = prepare(found, out, settings, how)
+    if summary["left_out"]:
+        print(f"{out / 'left-out.jsonl'} names {summary['left_out']} pictures left out", file=sys.stderr)
+    return out
 
 
 class _StopOnSignal:

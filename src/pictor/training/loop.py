@@ -33,6 +33,7 @@ from pictor.training.objectives import (
     ShowsPictures,
     build,
 )
+from pictor.training.outlook import Outlook, outlook
 from pictor.training.previews import PreviewTimes, drafted, draw_preview
 from pictor.training.processes import Team, assembled, leads
 from pictor.training.recipe import Optimiser, Recipe
@@ -80,12 +81,15 @@ class _Settings:
     device: str
     drawers: int
     publish: bool
+    outlook: bool
+    """Whether to count the work of a sample first."""
     started: float
     """When the call began, by the monotonic clock."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Hooks:
+    on_outlook: Callable[[Outlook], None] | None = None
     on_progress: Callable[[Progress], None] | None = None
     should_stop: Callable[[], bool] | None = None
 
@@ -211,6 +215,7 @@ def train(
     device: str = "auto",
     drawers: int = 0,
     publish_unfinished: bool = True,
+    on_outlook: Callable[[Outlook], None] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> Outcome:
@@ -229,6 +234,7 @@ def train(
         device: "cpu", "cuda" (a GPU for each process), or "auto".
         drawers: processes that draw samples ahead, shared among `processes`; 0 draws in a thread.
         publish_unfinished: validate and write the model also where the minutes end the call before the run.
+        on_outlook: called once before the first step with what the run is going to cost; in rank 0 alone.
         on_progress: called after every step on a CPU, now and then on a GPU; in rank 0 alone.
         should_stop: asked after every step; true in any process saves and raises Cancelled in all.
 
@@ -245,6 +251,7 @@ def train(
         device=device,
         drawers=drawers,
         publish=publish_unfinished,
+        outlook=on_outlook is not None,
         started=time.monotonic(),
     )
     choose_device(device, 0, max(1, processes))
@@ -260,7 +267,7 @@ def train(
         checkpoint = claim(run, recipe, resume) if leads() else None
         with assembled(processes, _follow, build, recipe, run, settings) as team:
             checkpoint = team.by_first(lambda: checkpoint)
-            hooks = _Hooks(on_progress=on_progress, should_stop=should_stop)
+            hooks = _Hooks(on_outlook=on_outlook, on_progress=on_progress, should_stop=should_stop)
             return _train(team, build, recipe, run, checkpoint, settings, hooks)
 
 
@@ -300,6 +307,8 @@ class _Training:
         if checkpoint is not None:
             record = load_checkpoint(checkpoint, objective.module, self.optimiser, self.averages)
         team.align(objective.module)
+        wanted = settings.outlook and team.rank == 0
+        self.outlook = outlook(objective, recipe, self.device) if wanted else None
         if recipe.compile:
             compile_networks(objective)
         self.first = self.seen = int(record["samples_seen"])
@@ -462,6 +471,8 @@ def _train(
 def _go_on(training: _Training, journal: Journal, hooks: _Hooks) -> Outcome:
     """Train to the end, or until it is time or wished to stop."""
     team, first = training.team, training.team.rank == 0
+    if hooks.on_outlook is not None and training.outlook is not None:
+        hooks.on_outlook(training.outlook)
     patient = training.device.type == "cuda"
     training.objective.module.train()
     training.start_clocks()

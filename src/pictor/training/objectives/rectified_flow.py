@@ -30,6 +30,7 @@ from pictor.training.pipeline_folder import PipelineFacts, write_pipeline
 from pictor.training.recipe import validated
 
 _VALIDATION = 128
+_USUAL_CHANNELS = (96, 160)
 _VALIDATION_TIMES = (0.1, 0.3, 0.5, 0.7, 0.9)
 
 
@@ -41,11 +42,11 @@ class Config(CorpusKeys):
     text_encoder: Path
     """Folder that holds text_encoder/ and tokenizer/."""
     start: Path | None = None
-    """Folder with a unet/ to go on from; its channels and layers must be those named here."""
+    """Folder with a unet/ to go on from; where channels are named, of that shape."""
     size: int = Field(64, ge=16, le=512, multiple_of=8)
     """Side of the pictures in pixels."""
-    channels: tuple[int, ...] = (96, 160)
-    """Channels of the UNet's levels, fine to coarse."""
+    channels: tuple[int, ...] | None = Field(None, min_length=1, max_length=8)
+    """Channels of the UNet's levels, fine to coarse; None for those of `start`, or 96 and 160."""
     attention: int | None = Field(None, ge=1)
     """How many levels, from the coarsest, attend to words and to each other's places; None for all."""
     layers: int = Field(1, ge=1, le=4)
@@ -91,6 +92,67 @@ class TextToLatents(nn.Module):
         return out.float()
 
 
+def _network(config: Config, side: int, latents: int, words: int) -> UNet2DConditionModel:
+    """A fresh network, or the one to go on from if it is of the same shape.
+
+    Args:
+        config: the recipe's.
+        side: of the latents.
+        latents: their channels.
+        words: width of a word's embedding.
+    """
+    if config.start is not None and config.channels is None:
+        return _fitting(open_unet(config.start), config.start, latents, words)
+    channels = config.channels or _USUAL_CHANNELS
+    depth = len(channels)
+    plain = depth - min(config.attention or depth, depth)
+    fresh = UNet2DConditionModel(
+        sample_size=side,
+        in_channels=latents,
+        out_channels=latents,
+        block_out_channels=channels,
+        layers_per_block=config.layers,
+        down_block_types=("DownBlock2D",) * plain + ("CrossAttnDownBlock2D",) * (depth - plain),
+        up_block_types=("CrossAttnUpBlock2D",) * (depth - plain) + ("UpBlock2D",) * plain,
+        cross_attention_dim=words,
+        # The class's name for the number of heads.
+        attention_head_dim=tuple(width // config.head_width for width in channels),
+        norm_num_groups=16,
+        # The words, pooled, join the time: what is said of the whole picture need not wait for attention.
+        addition_embed_type="text",
+        addition_embed_type_num_heads=words // config.head_width,
+        resnet_time_scale_shift="scale_shift",
+        time_embedding_dim=config.time_width,
+    )
+    if config.start is None:
+        return fresh
+    earlier = open_unet(config.start)
+    if {n: p.shape for n, p in earlier.named_parameters()} != {
+        n: p.shape for n, p in fresh.named_parameters()
+    }:
+        raise InputError(
+            f"{config.start}/unet has other channels or layers than this recipe",
+            expected=f"channels {list(channels)}, {config.layers} a level, {words} numbers a word",
+            remedy="Name that network's own sizes, or leave start or channels out.",
+            param="objective.start",
+        )
+    return earlier
+
+
+def _fitting(network: UNet2DConditionModel, folder: Path, latents: int, words: int) -> UNet2DConditionModel:
+    """The network to go on from, if it is for these latents and words."""
+    told = network.config
+    if (told.in_channels, told.out_channels, told.cross_attention_dim) != (latents, latents, words):
+        raise InputError(
+            f"{folder}/unet takes latents of {told.in_channels} channels and words of"
+            f" {told.cross_attention_dim} numbers",
+            expected=f"{latents} and {words}, as this autoencoder and text encoder make them",
+            remedy="Begin with parts of one model.",
+            param="objective.start",
+        )
+    return network
+
+
 class RectifiedFlowObjective:
     """A UNet and a text encoder on the picturebook's latents."""
 
@@ -101,53 +163,21 @@ class RectifiedFlowObjective:
         # Plain attention, for the reason that `TrainingAttention` gives.
         text_encoder.set_attn_implementation("eager")
         text_encoder.requires_grad_(config.text_rate > 0)
-        factor = downsampling(self.encoder.autoencoder)
+        factor, latents = (
+            downsampling(self.encoder.autoencoder),
+            self.encoder.autoencoder.config.latent_channels,
+        )
+        unet = _network(config, config.size // factor, int(latents), int(text_encoder.config.hidden_size))
+        stride = factor * 2 ** (len(unet.config.block_out_channels) - 1)
         self.source = CaptionedPictures(
-            pictures=config.pictures(config.size, seed, factor * 2 ** (len(config.channels) - 1)),
+            pictures=config.pictures(config.size, seed, stride),
             tokenizer=tokenizer,
-            channels=int(self.encoder.autoencoder.config.latent_channels),
+            channels=int(latents),
             factor=factor,
             empty_captions=config.empty_captions,
             draw_time=LogitNormalTime(config.uniform_share, config.logit_mean),
         )
-        unet = ready_to_train(self._unet(int(text_encoder.config.hidden_size)))
-        self.module = TextToLatents(unet, text_encoder)
-
-    def _unet(self, words: int) -> UNet2DConditionModel:
-        """A fresh network, or the one to go on from if it is of the same shape."""
-        config, depth = self.config, len(self.config.channels)
-        plain = depth - min(config.attention or depth, depth)
-        fresh = UNet2DConditionModel(
-            sample_size=config.size // self.source.factor,
-            in_channels=self.source.channels,
-            out_channels=self.source.channels,
-            block_out_channels=config.channels,
-            layers_per_block=config.layers,
-            down_block_types=("DownBlock2D",) * plain + ("CrossAttnDownBlock2D",) * (depth - plain),
-            up_block_types=("CrossAttnUpBlock2D",) * (depth - plain) + ("UpBlock2D",) * plain,
-            cross_attention_dim=words,
-            # The class's name for the number of heads.
-            attention_head_dim=tuple(width // config.head_width for width in config.channels),
-            norm_num_groups=16,
-            # The words, pooled, join the time: what is said of the whole picture need not wait for attention.
-            addition_embed_type="text",
-            addition_embed_type_num_heads=words // config.head_width,
-            resnet_time_scale_shift="scale_shift",
-            time_embedding_dim=config.time_width,
-        )
-        if config.start is None:
-            return fresh
-        earlier = open_unet(config.start)
-        if {n: p.shape for n, p in earlier.named_parameters()} != {
-            n: p.shape for n, p in fresh.named_parameters()
-        }:
-            raise InputError(
-                f"{config.start}/unet has other channels or layers than this recipe",
-                expected=f"channels {list(config.channels)}, {config.layers} a level, {words} numbers a word",
-                remedy="Name that network's own sizes, or leave start out.",
-                param="objective.start",
-            )
-        return earlier
+        self.module = TextToLatents(ready_to_train(unet), text_encoder)
 
     def rate(self, name: str) -> float:
         return self.config.text_rate if name.startswith("text_encoder.") else 1.0
