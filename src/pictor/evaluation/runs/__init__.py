@@ -1,0 +1,1 @@
+"""Looking at training runs: what their folders tell, in tables and pages. Needs no torch."""
