@@ -25,6 +25,7 @@ from pictor.training.checkpoints import latest_checkpoint
 from pictor.training.devices import choose_device, compile_networks, move, networks
 from pictor.training.drawing import Drawers
 from pictor.training.loop import Progress, train
+from pictor.training.loss_watch import LossWatch
 from pictor.training.objectives import beside
 from pictor.training.recipe import Recipe
 from pictor.training.schedule import Length
@@ -223,7 +224,7 @@ def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_losses_are_read_late_and_never_lost(tmp_path: Path) -> None:
     """As on a GPU: several steps at one look, the first that is no number named."""
-    watch = loop._Watch(tmp_path)
+    watch = LossWatch(tmp_path)
     for step, value in enumerate([1.0, 2.0], 1):
         watch.note(step, 16 * step, 16 * step + 15, torch.tensor(value))
     assert watch.look() == 2.0

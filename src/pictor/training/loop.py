@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from pictor.core.errors import Cancelled, InputError, PictorError
+from pictor.core.errors import Cancelled, InputError
 from pictor.training.calls import recorded, run_identity
-from pictor.training.checkpoints import latest_checkpoint, load_checkpoint, save_checkpoint
-from pictor.training.devices import choose_device, compile_networks, copied, move, moved, precise
-from pictor.training.drawing import Drawers
+from pictor.training.checkpoints import load_checkpoint, save_checkpoint
+from pictor.training.devices import choose_device, compile_networks, move, precise
 from pictor.training.ema import WeightAverage
 from pictor.training.export import publish_model
+from pictor.training.feeding import Build, Rebuilt, batches, shares
 from pictor.training.journal import Journal
 from pictor.training.lock import held
+from pictor.training.loss_watch import LossWatch
 from pictor.training.machine import machine_facts
 from pictor.training.objectives import (
     Batch,
@@ -47,8 +46,6 @@ _LOOK_SECONDS = 0.5
 """How often a GPU is waited for to read its losses; on a CPU they are read at every step."""
 
 _GO_ON, _SAVE, _END, _STOP = range(4)
-
-Build = Callable[[dict[str, Any], int], Objective]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,93 +89,6 @@ class _Hooks:
     on_outlook: Callable[[Outlook], None] | None = None
     on_progress: Callable[[Progress], None] | None = None
     should_stop: Callable[[], bool] | None = None
-
-
-@dataclass(slots=True)
-class _Rebuilt:
-    """Draws by an objective of its own, where the objective offers nothing smaller."""
-
-    build: Build
-    table: dict[str, Any]
-    seed: int
-    objective: Objective | None = None
-
-    def __call__(self, first: int, count: int) -> Batch:
-        if self.objective is None:
-            torch.manual_seed(self.seed)
-            self.objective = self.build(self.table, self.seed)
-        return self.objective.batch(first, count)
-
-
-class _Watch:
-    """Losses of the steps that nobody has looked at; looking makes the CPU wait for a GPU."""
-
-    def __init__(self, run: Path) -> None:
-        self._run = run
-        self._steps: list[tuple[int, int, int, torch.Tensor]] = []
-        self._newest = math.nan
-
-    def note(self, step: int, first: int, last: int, loss: torch.Tensor) -> None:
-        self._steps.append((step, first, last, loss))
-
-    def look(self) -> float:
-        """The newest loss.
-
-        Raises:
-            PictorError: one of the losses since the last look is no number.
-        """
-        if not self._steps:
-            return self._newest
-        values = torch.stack([loss.float() for *_, loss in self._steps]).tolist()
-        for (step, first, last, _), value in zip(self._steps, values, strict=True):
-            if not math.isfinite(value):
-                good = latest_checkpoint(self._run / CHECKPOINTS)
-                raise PictorError(
-                    f"the loss is {value} at step {step} (samples {first} to {last})",
-                    expected="a finite number",
-                    remedy=f"Lower the learning rate; the last good checkpoint is {good or 'none'}.",
-                )
-        self._steps.clear()
-        self._newest = float(values[-1])
-        return self._newest
-
-
-def _shares(first: int, recipe: Recipe, team: Team) -> Iterator[tuple[int, int]]:
-    """First and number of this process's samples of each batch."""
-    while first < recipe.samples:
-        count = min(recipe.batch_size, recipe.samples - first)
-        yield team.share(first, count)[:2]
-        first += count
-
-
-@contextmanager
-def _batches(training: _Training) -> Iterator[Iterator[Batch]]:
-    """Batches in order on the device, the next one fetched while the current one trains."""
-    objective, team = training.objective, training.team
-    shares = _shares(training.seen, training.recipe, team)
-    with ExitStack() as stack:
-        if training.settings.drawers:
-            draw = objective.drawer() if isinstance(objective, DrawnElsewhere) else training.rebuilt
-            each = -(-training.settings.drawers // team.neighbours)
-            drawers = stack.enter_context(Drawers(draw, each, shares))
-
-            def fetch() -> Batch | None:
-                return drawers.take(lambda arrays: copied(arrays, training.device))
-        else:
-
-            def fetch() -> Batch | None:
-                share = next(shares, None)
-                return None if share is None else moved(objective.batch(*share), training.device)
-
-        pool = stack.enter_context(ThreadPoolExecutor(1))
-
-        def ahead() -> Iterator[Batch]:
-            pending = pool.submit(fetch)
-            while (batch := pending.result()) is not None:
-                pending = pool.submit(fetch)
-                yield batch
-
-        yield ahead()
 
 
 @contextmanager
@@ -297,7 +207,7 @@ class _Training:
         self.objective = objective = build(recipe.objective, recipe.seed)
         if isinstance(objective, Batched):
             objective.batches_of(recipe.batch_size)
-        self.rebuilt = _Rebuilt(build, recipe.objective, recipe.seed)
+        self.rebuilt = Rebuilt(build, recipe.objective, recipe.seed)
         move(objective, self.device)
         self.optimiser = _adamw(objective, recipe.optimiser)
         self.parameters = [p for group in self.optimiser.param_groups for p in group["params"]]
@@ -316,12 +226,19 @@ class _Training:
         self.length = Length(recipe, record.get("fitted_samples"), record.get("seconds", 0.0))
         self.samples = self.length.samples(self.seen, 0.0)
         self.previews = PreviewTimes(recipe, objective, self.length.seconds)
-        self.watch = _Watch(run)
+        self.watch = LossWatch(run)
         self.start_clocks()
 
     def start_clocks(self) -> None:
         """Training begins, or what was done until here is not of it."""
         self.begun = self.last_log = self.last_save = self.last_look = time.monotonic()
+
+    def batches(self) -> AbstractContextManager[Iterator[Batch]]:
+        """This process's shares of the batches to come."""
+        objective, team = self.objective, self.team
+        draw = objective.drawer() if isinstance(objective, DrawnElsewhere) else self.rebuilt
+        each = -(-self.settings.drawers // team.neighbours)
+        return batches(objective, draw, shares(self.seen, self.recipe, team), each, self.device)
 
     def step(self, batch: Batch) -> Figures:
         """Learn from this process's share of the next batch."""
@@ -476,8 +393,8 @@ def _go_on(training: _Training, journal: Journal, hooks: _Hooks) -> Outcome:
     patient = training.device.type == "cuda"
     training.objective.module.train()
     training.start_clocks()
-    with _batches(training) as batches:
-        while training.seen < training.samples and (batch := next(batches, None)) is not None:
+    with training.batches() as coming:
+        while training.seen < training.samples and (batch := next(coming, None)) is not None:
             figures = training.step(batch)
             wish = training.wish(hooks)
             over = training.seen >= training.samples
