@@ -1,6 +1,7 @@
 """The choice of how layers are computed: results stay, measurements are kept, memory is bounded."""
 
 import copy
+import dataclasses
 import json
 
 import numpy as np
@@ -15,6 +16,7 @@ from pictor.backends.layer_ways import PLAIN, WAYS, Replaced
 from pictor.backends.onnx import OnnxModule
 from pictor.backends.torch import TorchModule
 from pictor.backends.tuning import tune
+from pictor.core.notices import PictorWarning
 
 
 @pytest.fixture(autouse=True)
@@ -148,3 +150,77 @@ def test_a_module_tunes_itself_before_its_first_run(tiny_folder, inputs, preferr
     np.testing.assert_array_equal(after, again)
     exact = OnnxModule(tiny_folder / "vae" / "decoder.onnx").run(**latent)["image"]
     np.testing.assert_allclose(after, exact, atol=1e-4)
+
+
+def test_a_way_that_fails_is_not_taken(network, monkeypatch):
+    def fails(layer, shape):
+        raise RuntimeError("not on this machine")
+
+    broken = {name: dataclasses.replace(way, made=fails) for name, way in WAYS.items()}
+    monkeypatch.setattr(tuning, "_LEAST_OPERATIONS", 0)
+    monkeypatch.setattr("pictor.backends.layer_ways.WAYS", broken)
+    with torch.inference_mode():
+        before = call(network, INPUTS)
+        assert tune(network, call, INPUTS) == {}
+        assert torch.equal(call(network, INPUTS), before)
+
+
+def test_a_network_that_cannot_be_tuned_runs_as_it_is(tiny_folder, inputs, monkeypatch):
+    latent = inputs("decoder")
+    exact = OnnxModule(tiny_folder / "vae" / "decoder.onnx").run(**latent)["image"]
+
+    def fails(*_):
+        raise TypeError("the library has changed")
+
+    monkeypatch.setattr(tuning, "tune", fails)
+    module = TorchModule(tiny_folder, "decoder", device="cpu")
+    with pytest.warns(PictorWarning, match="the library has changed"):
+        made = module.run(**latent)["image"]
+    np.testing.assert_allclose(made, exact, atol=1e-4)
+    np.testing.assert_array_equal(module.run(**latent)["image"], made)
+
+
+def test_processes_add_to_each_others_measurements(network, preferred, monkeypatch):
+    preferred("packed linear")
+    cache = cache_folder() / "layers.json"
+    measure = tuning._try_out
+
+    def meanwhile(site):
+        """Another process writes between reading and writing."""
+        record = json.loads(cache.read_text()) if cache.exists() else {}
+        here = tuning._here()
+        record[here] = {**record.get(here, {}), "other": {"plain": 1.0}}
+        cache.parent.mkdir(exist_ok=True)
+        cache.write_text(json.dumps(record | {"elsewhere": {}}))
+        return measure(site)
+
+    monkeypatch.setattr(tuning, "_try_out", meanwhile)
+    with torch.inference_mode():
+        tune(network, call, INPUTS)
+    kept = json.loads(cache.read_text())
+    assert kept["elsewhere"] == {}
+    assert kept[tuning._here()]["other"] == {"plain": 1.0}
+    assert len(kept[tuning._here()]) > 2
+
+
+def test_each_layer_is_let_go_before_the_next_is_made(network, preferred, monkeypatch):
+    import gc
+    import weakref
+
+    preferred("packed linear")
+    layers = [weakref.ref(m) for m in network.modules() if type(m) is torch.nn.Linear]
+    alive = []
+    way = WAYS["packed linear"]
+
+    def made(layer, shape):
+        gc.collect()
+        alive.append(sum(ref() is not None for ref in layers))
+        return way.made(layer, shape)
+
+    monkeypatch.setattr(
+        "pictor.backends.layer_ways.WAYS", WAYS | {"packed linear": dataclasses.replace(way, made=made)}
+    )
+    with torch.inference_mode():
+        tune(network, call, INPUTS)
+    assert alive == sorted(alive, reverse=True)
+    assert alive[-1] < alive[0]

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from test_execute import TRAITS, Oracle
 
-from pictor import InputError
+from pictor import InputError, PictorWarning
 from pictor.core.plan import Defaults
 from pictor.engine.execute import execute
 from pictor.tasks.text2image import Text2Image, plan_text2image
-from pictor.tasks.wish import own_parameters
+from pictor.tasks.wish import own_parameters, remade
 
 
 def planned(traits=TRAITS, **wish):
@@ -103,7 +103,7 @@ def test_rescaling_gives_back_the_contrast():
         ({"guidance_from": -0.1}, "guidance_from is -0.1"),
         ({"guidance_until": 1.5}, "guidance_until is 1.5"),
         ({"guidance_from": 0.5, "guidance_until": 0.5}, "a beginning before the end"),
-        ({"guidance_from": 0.51, "guidance_until": 0.59}, "no step of 10 lies from 0.51 until 0.59"),
+        ({"guidance_from": 0.51, "guidance_until": 0.59}, "the last 10 of 10, lies from 0.51 until 0.59"),
         ({"guidance_rescale": 2.0}, "guidance_rescale is 2.0"),
     ],
 )
@@ -118,3 +118,45 @@ def test_models_that_guide_themselves_say_so():
     for wish in ({"guidance_from": 0.5}, {"guidance_rescale": 0.5}):
         with pytest.raises(InputError, match="follows its guidance by itself"):
             planned(own, **wish)
+
+
+def test_steps_that_an_interval_leaves_without_guidance_are_told():
+    from pictor.tasks.image2image import Image2Image, plan_image2image
+
+    picture = np.zeros((8, 8, 3), np.uint8)
+    wish = {"image": picture, "prompt": "light", "num_steps": 10, "guidance_scale": 3.0, "strength": 0.5}
+    with pytest.raises(InputError, match="the last 5 of 10"):
+        plan_image2image(Image2Image(**wish, guidance_until=0.5), TRAITS)
+    with pytest.warns(PictorWarning, match="interval of guidance has no effect"):
+        planned(guidance_scale=1.0, guidance_until=0.5)
+    with pytest.warns(PictorWarning, match="nothing to rescale"):
+        planned(guidance_scale=1.0, guidance_rescale=0.5)
+
+
+def test_a_models_own_interval_needs_no_step():
+    own = dataclasses.replace(TRAITS.defaults, guidance_interval=(0.3, 0.6))
+    _, plan = planned(dataclasses.replace(TRAITS, defaults=own), num_steps=1)
+    assert plan.stages[0].guiding.interval == (0.0, 1.0)
+
+
+def test_a_recipe_without_an_interval_means_the_whole_way():
+    from types import SimpleNamespace
+
+    recipe = SimpleNamespace(
+        task="text2image",
+        prompt="light",
+        negative_prompt="",
+        seed=0,
+        num_steps=10,
+        guidance_scale=3.0,
+        solver="euler",
+        spacing="uniform",
+        width=4,
+        height=4,
+        count=1,
+        parameters={},
+        inputs={},
+    )
+    own = dataclasses.replace(TRAITS.defaults, guidance_interval=(0.3, 0.6))
+    plan = plan_text2image(remade(Text2Image, recipe, {}), dataclasses.replace(TRAITS, defaults=own))
+    assert plan.stages[0].guiding.interval == (0.0, 1.0)

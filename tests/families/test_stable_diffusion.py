@@ -266,4 +266,5 @@ def test_large_models_go_to_a_gpu_by_themselves(tiny_folder, monkeypatch, large,
 
     monkeypatch.setattr(opening, "_LARGE", 0 if large else 1e15)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    monkeypatch.setattr(opening, "_GPU_SIGNS", ["/"] if gpu else [])
     assert pictor.load(tiny_folder).bundle.backend == backend

@@ -168,6 +168,7 @@ def test_what_cannot_be_is_refused_before_work(studio, vivid_folder, image):
         ({"method": "magic"}, "method"),
         ({"scale": 3}, "scale"),
         ({"scale": True}, "scale"),
+        ({"scale": 2.0}, "scale"),
         ({"size": SIZE}, "size"),
         ({"frames": True}, "frames"),
     ):

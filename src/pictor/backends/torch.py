@@ -8,6 +8,7 @@ import importlib
 import inspect
 import json
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from pictor.backends.base import PARTS, Array, Part, first_line
 from pictor.backends.seat import Seat
 from pictor.backends.weights import find_weights, read_header
 from pictor.core.errors import InputError, MissingExtraError, ModelError, PictorError
+from pictor.core.notices import PictorWarning
 
 if TYPE_CHECKING:
     import torch
@@ -89,8 +91,15 @@ class TorchModule:
         try:
             with self._on_device(), torch.inference_mode():
                 inputs = {key: self._send(key, array) for key, array in arrays.items()}
-                self._tune(inputs)
+                problem = self._tune(inputs)
                 outputs = self.part.call(self._network, inputs)
+                if problem is not None:
+                    warnings.warn(
+                        f"{name} is computed as the library does it: trying out other ways failed"
+                        f" ({type(problem).__name__}: {first_line(problem)})",
+                        PictorWarning,
+                        stacklevel=2,
+                    )
                 return {key: tensor.float().cpu().numpy() for key, tensor in outputs.items()}
         except (RuntimeError, ValueError, IndexError) as error:
             shapes = ", ".join(f"{key} {list(array.shape)}" for key, array in arrays.items())
@@ -107,14 +116,23 @@ class TorchModule:
     def _on_device(self) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext() if self.seat is None else self.seat.taken_by(self)
 
-    def _tune(self, inputs: "dict[str, torch.Tensor]") -> None:
-        """Before the first run on a CPU, let large layers be computed as is fastest there."""
-        with self._tuning:
-            if self._to_tune:
-                from pictor.backends.tuning import tune
+    def _tune(self, inputs: "dict[str, torch.Tensor]") -> Exception | None:
+        """Before the first run on a CPU, let large layers be computed as is fastest there.
 
+        Returns:
+            Why that could not be done.
+        """
+        with self._tuning:
+            if not self._to_tune:
+                return None
+            self._to_tune = False
+            from pictor.backends.tuning import tune
+
+            try:
                 tune(self._network, self.part.call, inputs)
-                self._to_tune = False
+            except Exception as error:  # it is a convenience, without which the network runs as well
+                return error
+            return None
 
     def _open(self) -> Any:
         require_torch("the torch backend")

@@ -1,7 +1,8 @@
 """Chooses for each large layer of a network the way that is fastest on this CPU, by trying them once.
 
 What was measured is kept in the cache folder under the processor, the number of threads, the library's
-version and the layer's shape, so that a machine tries each shape once, and chooses alike ever after.
+version and the layer's shape, so that a machine tries each shape once and chooses alike while that is kept. A
+network is tuned for the sizes of its first run; other sizes are computed in the same ways.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ _LEAST_OPERATIONS = 2e8
 _ROUNDS = 3
 _LEAST_GAIN = 0.05
 """Share of a layer's time; less is noise."""
+_NEVER = 1e9
+"""Seconds of a way that fails."""
 _MORE_MEMORY = 0.45
 """That the faster ways may take, as a share of the network's weights."""
 
@@ -82,7 +85,8 @@ def tune(network: nn.Module, call: Call, inputs: Tensors) -> dict[str, str]:
     seconds = _measured({site.key: site for site in sites})
     budget = _MORE_MEMORY * sum(p.numel() * p.element_size() for p in network.parameters())
     chosen = _chosen(sites, seconds, budget)
-    for site in sites:
+    while sites:  # each layer's own weights are let go before the next one's are made
+        site = sites.pop()
         if site.name in chosen:
             parent, _, child = site.name.rpartition(".")
             made = ways_of(site.layer)[chosen[site.name]].made(site.layer, site.shape)
@@ -101,7 +105,8 @@ def _sites(network: nn.Module, call: Call, inputs: Tensors) -> list[_Site]:
 
     def note(name: str) -> Callable[[nn.Module, tuple[torch.Tensor, ...]], None]:
         def hook(_layer: nn.Module, given: tuple[torch.Tensor, ...]) -> None:
-            shapes.setdefault(name, given[0].shape)
+            if given:  # else it is called by keywords, as only a layer of another kind would be
+                shapes.setdefault(name, given[0].shape)
 
         return hook
 
@@ -128,16 +133,24 @@ def _operations(site: _Site) -> float:
 
 def _measured(sites: Mapping[str, _Site]) -> dict[str, Seconds]:
     """Seconds of each way, by the sites' keys: from the cache, or tried out."""
-    here = f"{_processor()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    here = _here()
     known = read_kept(_CACHE_NAME)
-    times = known.get(here)
-    if not isinstance(times, dict):
-        times = known[here] = {}
+    times = _table(known.get(here))
     for key, site in sites.items():
         if not _tells(times.get(key), {PLAIN, *ways_of(site.layer)}):
             times[key] = _try_out(site)
-            keep(_CACHE_NAME, known)
+            others = read_kept(_CACHE_NAME)  # what other processes have measured meanwhile
+            keep(_CACHE_NAME, {**others, here: {**_table(others.get(here)), **times}})
     return {key: times[key] for key in sites}
+
+
+def _here() -> str:
+    """What times depend on besides the layer."""
+    return f"{_processor()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+
+
+def _table(record: Any) -> dict[str, Any]:
+    return dict(record) if isinstance(record, dict) else {}
 
 
 def _tells(record: Any, ways: set[str]) -> bool:
@@ -156,8 +169,12 @@ def _try_out(site: _Site) -> dict[str, float]:
     times = {}
     with torch.inference_mode():
         for name, way in {PLAIN: None, **ways_of(site.layer)}.items():
-            forward = site.layer if way is None else way.made(site.layer, site.shape)
-            forward(x)
+            try:
+                forward = site.layer if way is None else way.made(site.layer, site.shape)
+                forward(x)
+            except Exception:  # whatever this build of the library cannot do is no way here
+                times[name] = _NEVER
+                continue
             rounds = []
             for _ in range(_ROUNDS):
                 begun = time.perf_counter()

@@ -77,9 +77,13 @@ def settle(wish: Wish, traits: Traits) -> Settled:
         warnings.warn(f"{traits.name} takes no negative prompt", PictorWarning, stacklevel=2)
     elif negative.strip() and guidance == 1.0:
         warnings.warn("the negative prompt has no effect at guidance 1", PictorWarning, stacklevel=2)
+    if wish.guidance_rescale and guidance == 1.0:
+        warnings.warn("there is nothing to rescale at guidance 1", PictorWarning, stacklevel=2)
     if guidance == 0.0 and not traits.embeds_guidance:
         warnings.warn("the prompt has no effect at guidance 0", PictorWarning, stacklevel=2)
     low, high = defaults.guidance_interval
+    if guidance == 1.0 and (wish.guidance_from, wish.guidance_until) not in ((None, None), (0.0, 1.0)):
+        warnings.warn("the interval of guidance has no effect at guidance 1", PictorWarning, stacklevel=2)
     interval = (
         check_number(given_or(wish.guidance_from, low), "guidance_from", 0.0, 1.0),
         check_number(given_or(wish.guidance_until, high), "guidance_until", 0.0, 1.0),
@@ -152,19 +156,22 @@ def stage(
         conditions=conditions,
         solver=settled.solver,
         levels=tuple(levels[settled.num_steps - taken :]),
-        guiding=_guiding(settled, levels),
+        guiding=_guiding(wish, settled, levels, taken),
         wrap=settled.wrap,
         **more,
     )
 
 
-def _guiding(settled: Settled, levels: Sequence[Level]) -> Guiding:
+def _guiding(wish: Wish, settled: Settled, levels: Sequence[Level], taken: int) -> Guiding:
     """The interval in the noise of the whole way's levels, whichever part of it is taken."""
     first, last = (math.ceil(share * settled.num_steps - _ROUNDING) for share in settled.guidance_interval)
-    if first == last:
+    if max(first, settled.num_steps - taken) >= last and settled.guidance_scale != 1.0:
+        if wish.guidance_from is None and wish.guidance_until is None:
+            # So few steps have no place for the model's own interval.
+            return Guiding(rescale=settled.guidance_rescale)
         raise InputError(
-            f"no step of {settled.num_steps} lies from {settled.guidance_interval[0]:g} until"
-            f" {settled.guidance_interval[1]:g} of the way",
+            f"none of the steps taken, the last {taken} of {settled.num_steps}, lies from"
+            f" {settled.guidance_interval[0]:g} until {settled.guidance_interval[1]:g} of the way",
             expected="an interval with a step to guide",
             param="guidance_until",
         )

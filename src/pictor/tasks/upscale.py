@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -52,7 +52,7 @@ def plan_upscale(request: Upscale, traits: Traits) -> Plan:
             picture cannot be used.
         PlanError: the levels do not fit the model's prediction.
     """
-    if request.scale not in SCALES or isinstance(request.scale, bool):
+    if request.scale not in SCALES or not isinstance(request.scale, int) or isinstance(request.scale, bool):
         raise InputError(f"scale is {request.scale!r}", expected="2 or 4", param="scale")
     by_network = _method(request, traits) == "network"
     pixels = read_pixels(request.image, "image")
@@ -76,6 +76,12 @@ def plan_upscale(request: Upscale, traits: Traits) -> Plan:
     )
 
 
+def _plain(value: Any, default: Any) -> bool:
+    """Whether one can ask if they are equal: an array gives no plain answer."""
+    numbers = isinstance(value, int | float) and isinstance(default, int | float)
+    return numbers or type(value) is type(default)
+
+
 def _method(request: Upscale, traits: Traits) -> str:
     """Which of METHODS, checked."""
     # Of another type is given as well: an array has no plain answer to whether it equals a default.
@@ -84,7 +90,7 @@ def _method(request: Upscale, traits: Traits) -> str:
         for field in dataclasses.fields(request)
         if field.name not in _NETWORK_HEEDS
         and (
-            type(getattr(request, field.name)) is not type(field.default)
+            not _plain(getattr(request, field.name), field.default)
             or getattr(request, field.name) != field.default
         )
     ]

@@ -155,6 +155,9 @@ def remade(request: type[Any], recipe: Any, inputs: Mapping[str, Any]) -> Any:
         "spacing": recipe.spacing,
         "size": (recipe.width, recipe.height),
         "count": recipe.count,
+        # Recipes tell of an interval only where it is not the whole way.
+        "guidance_from": 0.0,
+        "guidance_until": 1.0,
     }
     if recipe.num_steps == 0:  # nothing was denoised, and so nobody said how
         common = {name: common[name] for name in ("seed", "size", "count")}

@@ -17,6 +17,9 @@ Legend of array shapes: N texts, T tokens, D width of the common space, H, W pix
 
 from __future__ import annotations
 
+import math
+import re
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +30,7 @@ import numpy as np
 from pictor.backends.base import PICTURE_ENCODER
 from pictor.backends.weights import find_weights, read_header
 from pictor.core.errors import ModelError
+from pictor.core.notices import PictorWarning
 from pictor.families.parts.files import read_json, require
 from pictor.families.parts.likeness import prepared
 
@@ -38,6 +42,8 @@ if TYPE_CHECKING:
     from pictor.families.bundle import Bundle, Opening
     from pictor.families.parts.tokens import PromptTokenizer
 
+_SLOT = re.compile(r"\{(\w+)\}")
+_MAX_SIDE = 1024
 _AT_ONCE = 128
 """Texts of one run of the text encoder."""
 
@@ -58,16 +64,22 @@ class Words:
     ) -> str:
         """The words for these attributes; "" and None are left unsaid."""
         forms = self.things[thing]
-        named = (
-            forms["coloured"][count - 1].format(**self.colours[colour])
-            if colour
-            else forms["plain"][count - 1]
-        )
-        return self.pattern.format(
-            thing=named,
-            place=self.places[place] if place else "",
-            style=self.styles[style] if style else "",
-        )
+        named = forms["plain"][count - 1]
+        if colour:
+            named = _filled(forms["coloured"][count - 1], self.colours[colour])
+        slots = {
+            "thing": named,
+            "place": self.places[place] if place else "",
+            "style": self.styles[style] if style else "",
+        }
+        return _filled(self.pattern, slots)
+
+
+def _filled(pattern: str, slots: Mapping[str, str]) -> str:
+    """The pattern with {name} replaced, once from left to right: nothing else has a meaning, as the file may
+    be anybody's.
+    """
+    return _SLOT.sub(lambda found: slots[found[1]], pattern)
 
 
 class Describer:
@@ -98,6 +110,10 @@ class Describer:
         self._scale, self._offset = scale, offset
         self.languages = languages
 
+    def too_long(self, text: str) -> bool:
+        """Whether a text is more than the text encoder reads at once."""
+        return len(self._tokenizer([(text, 1.0)])) > 1
+
     def look(self, picture: Pixels) -> NDArray[np.float32]:
         """Where a picture [H, W, 3] lies, [D], of length 1."""
         seen = self._eye.run(image=prepared(picture, self._side))["embeds"][0]
@@ -109,6 +125,12 @@ class Describer:
         for first in range(0, len(texts), _AT_ONCE):
             ids = [self._tokenizer([(text, 1.0)])[0].ids for text in texts[first : first + _AT_ONCE]]
             pooled = self._reader.run(input_ids=np.array(ids, np.int64))["pooler_output"]
+            if pooled.shape[1:] != seen_D.shape:
+                raise ModelError(
+                    f"pictures lie among {len(seen_D)} numbers and texts among {pooled.shape[1]}",
+                    expected="an image_encoder/ that was trained with this text encoder",
+                    param="model",
+                )
             found.append(pooled @ seen_D / np.linalg.norm(pooled, axis=1))
         return np.asarray(np.concatenate(found) * self._scale + self._offset, np.float32)
 
@@ -130,33 +152,70 @@ def with_describer(
     if bundle.backend == "onnx":
         from pictor.backends.onnx import OnnxModule
 
-        eye: Module = OnnxModule(require(place / PICTURE_ENCODER.graph))
+        graph = place / PICTURE_ENCODER.graph
+        if how.backend == "auto" and not graph.is_file():
+            warnings.warn(
+                f"{bundle.traits.name} does not describe: its image_encoder/ has no graph;"
+                " `pictor models export` writes it",
+                PictorWarning,
+                stacklevel=2,
+            )
+            return bundle
+        eye: Module = OnnxModule(require(graph))
     else:
         from pictor.backends.torch import TorchModule
 
         eye = TorchModule(folder, PICTURE_ENCODER, device=how.device, dtype=how.dtype)
     scale, offset, languages = _read_vocabulary(place / "vocabulary.json")
-    describer = Describer(
-        eye, int(config.get("image_size", 224)), reader, tokenizer, scale, offset, languages
-    )
+    describer = Describer(eye, _side(place, config), reader, tokenizer, scale, offset, languages)
     traits = replace(bundle.traits, abilities=bundle.traits.abilities | {"describe"})
     return replace(bundle, traits=traits, describer=describer)
+
+
+def _side(place: Path, config: Mapping[str, Any]) -> int:
+    side = config.get("image_size", 224)
+    if not isinstance(side, int) or isinstance(side, bool) or not 1 <= side <= _MAX_SIDE:
+        raise ModelError(
+            f"{place / 'config.json'} takes pictures of {side!r} pixels",
+            expected=f"a side from 1 to {_MAX_SIDE}",
+            param="model",
+        )
+    return side
 
 
 def _read_vocabulary(file: Path) -> tuple[float, float, dict[str, Words]]:
     record: Mapping[str, Any] = read_json(file)
     try:
-        languages = {language: Words(**tables) for language, tables in record["languages"].items()}
-        for words in languages.values():  # whatever is wrong with the tables shows here
-            for thing, forms in words.things.items():
-                for count in range(1, 1 + len(forms["plain"])):
-                    for colour in (None, *words.colours):
-                        words.caption(thing, count, colour)
-            words.caption(
-                next(iter(words.things)), 1, None, next(iter(words.places)), next(iter(words.styles))
-            )
-        return float(record["scale"]), float(record["offset"]), languages
-    except (LookupError, TypeError, ValueError, AttributeError, StopIteration) as error:
+        scale, offset = float(record["scale"]), float(record["offset"])
+        if not (math.isfinite(scale) and math.isfinite(offset)):
+            raise ValueError(f"scale {scale}, offset {offset}")
+        languages = {language: _words(**tables) for language, tables in record["languages"].items()}
+        if not languages:
+            raise ValueError("no languages")
+        return scale, offset, languages
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ModelError(
             f"{file} is damaged ({error!r})", expected="a vocabulary of captions", param="model"
         ) from None
+
+
+def _words(**tables: Any) -> Words:
+    """One language's tables, checked: every caption can be put together of them.
+
+    Raises:
+        LookupError, TypeError, ValueError, AttributeError: one cannot.
+    """
+    words = Words(**tables)
+    for table in (words.places, words.styles, *words.colours.values()):
+        if not all(isinstance(text, str) for text in table.values()):
+            raise TypeError("words that are no text")
+    if not words.things:
+        raise ValueError("no things")
+    for thing, forms in words.things.items():
+        plain, coloured = forms["plain"], forms["coloured"]
+        if not (isinstance(plain, list) and isinstance(coloured, list) and 0 < len(plain) == len(coloured)):
+            raise TypeError(f"forms of {thing!r}")
+        for count in range(1, 1 + len(plain)):
+            for colour in (None, *words.colours):
+                words.caption(thing, count, colour)
+    return words

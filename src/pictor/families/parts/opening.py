@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from pictor.families.bundle import Opening
 
 
+_GPU_SIGNS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg", r"C:\Windows\System32\nvcuda.dll")
+"""Of drivers of NVIDIA and AMD on Linux, of Windows' subsystem for Linux, and of NVIDIA on Windows."""
 _LARGE = 500_000_000
 """Bytes of weights; asking for a GPU takes seconds, which a smaller model would rather compute in."""
 
@@ -142,6 +145,8 @@ def _gpu_pays(folder: Path, parts: Mapping[str, Part]) -> bool:
     places = {folder / part.subfolder for part in parts.values()}
     if sum(file.stat().st_size for place in places for file in find_weights(place)) < _LARGE:
         return False
+    if not any(os.path.exists(sign) for sign in _GPU_SIGNS):
+        return False  # without the seconds that importing torch takes to say so
     from pictor.backends.torch import find_device
 
     try:
