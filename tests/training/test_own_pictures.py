@@ -180,6 +180,7 @@ def test_one_command_from_a_folder_to_a_model(base, few, kind, tmp_path, capsys)
     assert "GFLOP" in told.err
     recipe = json.loads((run / "recipe.json").read_text())
     assert recipe["objective"]["size"] == 64
+    assert recipe["preview_prompts"] == [f"a blue field, number {number}" for number in range(4)]
     [picture] = pictor.load(model).generate("a blue field", num_steps=2)
     assert picture.image.size == (64, 64)
     # The same command goes on where it stopped, without preparing anew.
