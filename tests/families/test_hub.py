@@ -157,6 +157,51 @@ def test_only_what_is_read_is_fetched():
     }
     assert wanted(files) == sorted(set(files) - left)
     assert "unet/model.onnx" in wanted([*files, "pictor.json", "unet/model.onnx"])
+    encoder = ["image_encoder/config.json", "image_encoder/model.safetensors"]
+    assert wanted(encoder) == encoder[:1]  # a picture adapter's
+    beside = [
+        "enlarger/config.json",
+        "enlarger/diffusion_pytorch_model.safetensors",
+        *encoder,
+        "image_encoder/vocabulary.json",
+    ]
+    assert wanted(beside) == sorted(beside)
+    graphs = [f"{part}/model.onnx" for part in ("enlarger", "image_encoder", "text_encoder_2")]
+    assert wanted([*beside, *graphs]) == sorted(beside)
+    assert wanted([*beside, *graphs, "pictor.json"]) == sorted([*beside, *graphs, "pictor.json"])
+
+
+def test_what_lies_beside_a_model_is_fetched_where_it_was_not_kept(tmp_path, monkeypatch):
+    import huggingface_hub
+
+    from pictor.families.parts.hub import _kept as kept
+
+    folder = tmp_path / "snapshot"
+    for name in ("model_index.json", "enlarger/config.json", "image_encoder/config.json"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("{}")
+    monkeypatch.setattr(
+        huggingface_hub, "try_to_load_from_cache", lambda name, file, revision=None: str(folder / file)
+    )
+    assert kept("me/tiny", None, False) is None
+    (folder / "enlarger" / "diffusion_pytorch_model.safetensors").touch()
+    assert kept("me/tiny", None, False) == folder  # the image encoder is a picture adapter's
+    (folder / "image_encoder" / "vocabulary.json").touch()
+    assert kept("me/tiny", None, False) is None
+    (folder / "image_encoder" / "model.safetensors").touch()
+    assert kept("me/tiny", None, False) == folder
+
+
+def test_a_model_of_transformers_is_its_top_folder(hub, tmp_path):
+    address, _ = hub
+    (tmp_path / "there" / "config.json").write_text("{}")
+    code = """
+from pictor.families.parts.hub import fetch_of_transformers
+folder = fetch_of_transformers("me/tiny")
+print(sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()))
+"""
+    done = run(code, tmp_path, address)
+    assert done.stdout == "['config.json', 'model_index.json', 'pictor.json']\n", done.stderr
 
 
 @pytest.mark.parametrize(

@@ -184,6 +184,9 @@ PICTURE_ENCODER = Part(
 )
 """From a picture, prepared as CLIP's, to where it lies in the space of CLIP's texts."""
 
+BESIDE = ((ENLARGER, "config.json"), (PICTURE_ENCODER, "vocabulary.json"))
+"""What lies beside a model, unnamed by its index, and the file by which it is known to be for it."""
+
 
 def first_line(error: BaseException) -> str:
     """The first line of a library's message, for errors that take one line."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 
+from pictor.backends.base import BESIDE
 from pictor.backends.weights import find_weights
 from pictor.core.errors import ModelError
 from pictor.families.parts.files import read_json
@@ -20,8 +21,9 @@ _SETTINGS = (
     "tokenizer*/*.json",
     "tokenizer*/*.txt",
     "*/*.safetensors.index.json",
+    *(f"{part.subfolder}/{mark}" for part, mark in BESIDE),
 )
-_GRAPHS = ("unet/model.onnx", "vae/decoder.onnx", "vae/encoder.onnx", "text_encoder/model.onnx")
+_GRAPHS = ("model.onnx", "decoder.onnx", "encoder.onnx")
 _PARTS = ("unet", "transformer", "vae", "text_encoder", "text_encoder_2", "text_encoder_3")
 _USUAL = re.compile(r"(?:diffusion_pytorch_model|model)(?:-\d+-of-\d+)?\.safetensors")
 _HALF = re.compile(r"(?:diffusion_pytorch_model|model)\.fp16(?:-\d+-of-\d+)?\.safetensors")
@@ -90,7 +92,8 @@ def fetch_of_transformers(model: str) -> Path:
 
     try:
         wanted = ["*.json", "*.txt", "*.model", "*.jinja", "*.safetensors"]
-        return Path(snapshot_download(name, revision=revision, allow_patterns=wanted))
+        # A pattern's * stands for slashes too: subfolders hold other formats of the same weights.
+        return Path(snapshot_download(name, revision=revision, allow_patterns=wanted, ignore_patterns="*/*"))
     except Exception as error:  # the Hub's own, of the network and of the disk
         raise _not_to_be_had(model, error) from None
 
@@ -121,14 +124,20 @@ def wanted(files: Sequence[str]) -> list[str]:
     """Those files of a repository that Pictor reads: settings, tokenizers, and one set of weights a part.
 
     Half-precision twins are taken only where there is nothing else. Graphs are ours beside a pictor.json.
+    A picture encoder without words is for picture adapters, which name theirs, and may be large.
     """
     chosen = [file for file in files if any(fnmatch(file, pattern) for pattern in _SETTINGS)]
-    for part in _PARTS:
+    for part in (*_PARTS, *_further(files)):
         names = [file.removeprefix(f"{part}/") for file in files if file.startswith(f"{part}/")]
         chosen += [f"{part}/{name}" for name in _weights(names)]
-    if "pictor.json" in files:
-        chosen += [graph for graph in _GRAPHS if graph in files]
+        if "pictor.json" in files:
+            chosen += [f"{part}/{graph}" for graph in _GRAPHS if graph in names]
     return sorted(set(chosen))
+
+
+def _further(files: Sequence[str]) -> list[str]:
+    """Subfolders that the index of a model does not name."""
+    return [part.subfolder for part, mark in BESIDE if f"{part.subfolder}/{mark}" in files]
 
 
 def _weights(names: Sequence[str]) -> list[str]:
@@ -137,7 +146,7 @@ def _weights(names: Sequence[str]) -> list[str]:
 
 
 def _kept(name: str, revision: str | None, alone: bool) -> Path | None:
-    """The folder in the cache, where every part that its index names is there."""
+    """The folder in the cache, where every part that its index names is there, and all of any other."""
     from huggingface_hub import try_to_load_from_cache
 
     file = "config.json" if alone else "model_index.json"
@@ -152,6 +161,8 @@ def _kept(name: str, revision: str | None, alone: bool) -> Path | None:
         for part, entry in read_json(folder / "model_index.json").items():
             if part in _PARTS and isinstance(entry, list) and entry and entry[0]:
                 find_weights(folder / part)
+        for part in _further([file.relative_to(folder).as_posix() for file in folder.glob("*/*.json")]):
+            find_weights(folder / part)
     except ModelError:  # not all of it is there
         return None
     return folder
