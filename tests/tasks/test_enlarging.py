@@ -187,6 +187,10 @@ def test_a_damaged_enlarger_is_named(able_folder, tmp_path):
     (place / "model.onnx").rename(place / "kept.onnx")
     with pytest.raises(ModelError, match=r"model\.onnx"):
         pictor.load(folder, backend="onnx")
+    with pytest.warns(pictor.PictorWarning, match="pictor models export") as caught:
+        without = pictor.load(folder)
+    assert len(caught) == 1
+    assert (without.bundle.backend, "enlarge" in without.traits.abilities) == ("onnx", False)
     (place / "kept.onnx").rename(place / "model.onnx")
     weights = place / "diffusion_pytorch_model.safetensors"
     whole = weights.read_bytes()
@@ -194,10 +198,37 @@ def test_a_damaged_enlarger_is_named(able_folder, tmp_path):
     with pytest.raises(ModelError, match="damaged"):
         pictor.load(folder, backend="onnx")
     weights.write_bytes(whole)
-    for wrong in ({"_class_name": "Other", "blocks": 2}, {"_class_name": "EnlargerNetwork"}):
+    name = "EnlargerNetwork"
+    for wrong in (
+        {"_class_name": "Other", "blocks": 2},
+        {"_class_name": name},
+        *({"_class_name": name, "blocks": blocks} for blocks in (True, -1, 65, 2.0)),
+    ):
         (place / "config.json").write_text(json.dumps(wrong))
         with pytest.raises(ModelError, match="no enlarger"):
             pictor.load(folder, backend="onnx")
+
+
+@pytest.mark.parametrize("shape", [(3, 60, 88), (1, 3, 30, 44), (1, 1, 60, 88), (1, 3, 90, 132)])
+def test_a_network_that_does_not_double_is_named(image, shape):
+    class Other:
+        def run(self, image):
+            return {"large": np.zeros(shape, np.float32)}
+
+    with pytest.raises(pictor.PictorError, match="the enlarging network made"):
+        enlarging.Enlarger(Other(), 6, str)(np.asarray(image), 2)
+
+
+def test_the_graphs_of_what_lies_beside_a_model_are_exported(able_folder, tmp_path):
+    from pictor.families.registry import graphed_parts
+
+    folder = shutil.copytree(able_folder, tmp_path / "beside")
+    names = ["unet", "decoder", "encoder", "text_encoder", "enlarger"]
+    (folder / "image_encoder").mkdir()
+    (folder / "image_encoder" / "config.json").write_text("{}")  # a picture adapter's
+    assert [part.name for part in graphed_parts(folder)] == names
+    (folder / "image_encoder" / "vocabulary.json").write_text("{}")
+    assert [part.name for part in graphed_parts(folder)] == [*names, "image_encoder"]
 
 
 def test_on_the_command_line(able_folder, image, tmp_path, capsys):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pictor import families
-from pictor.backends.base import Part
+from pictor.backends.base import BESIDE, Part
 from pictor.core.errors import InputError, ModelError
 from pictor.families.bundle import Bundle, Family, Opening
 from pictor.families.parts.enlarging import with_enlarger
@@ -55,7 +55,7 @@ def open_bundle(folder: str | os.PathLike[str], how: Opening | str = "auto") -> 
 
 
 def graphed_parts(folder: Path) -> Sequence[Part]:
-    """The parts of a model folder that ONNX graphs can be written of.
+    """The parts of a model folder that ONNX graphs can be written of, those beside the model among them.
 
     Raises:
         ModelError: no family opens the folder.
@@ -69,7 +69,8 @@ def graphed_parts(folder: Path) -> Sequence[Part]:
             expected=" or ".join(sorted(known.name for known in all_families() if known.graphed)),
             param="model",
         )
-    return family.graphed(index)
+    beside = [part for part, mark in BESIDE if (folder / part.subfolder / mark).is_file()]
+    return [*family.graphed(index), *beside]
 
 
 def family_of(folder: Path, index: Mapping[str, Any]) -> Family:

@@ -8,6 +8,7 @@ Legend of array shapes: H, W rows and columns in pixels.
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ import numpy as np
 from pictor.backends.base import ENLARGER
 from pictor.backends.weights import find_weights, read_header
 from pictor.core.errors import ModelError, PictorError
+from pictor.core.notices import PictorWarning
 from pictor.families.parts.files import read_json, require
 from pictor.families.parts.hashes import hash_weights
 
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
 
 PIECE = 384
 """Pixels a side that are doubled at once, besides what the network sees around them."""
+
+MAX_BLOCKS = 64
+"""So that a damaged number does not make pieces of all that surrounds them."""
 
 
 class Enlarger:
@@ -81,7 +86,12 @@ class Enlarger:
         top, left = max(0, rows.start - self._reach), max(0, columns.start - self._reach)
         seen = pixels[top : rows.stop + self._reach, left : columns.stop + self._reach]
         image = seen.transpose(2, 0, 1)[None].astype(np.float32) / 127.5 - 1
-        large_3HW: NDArray[np.float32] = self._module.run(image=image)["large"][0]
+        large_B3HW: NDArray[np.float32] = self._module.run(image=image)["large"]
+        if large_B3HW.shape != (wanted := (1, 3, 2 * seen.shape[0], 2 * seen.shape[1])):
+            raise PictorError(
+                f"the enlarging network made {large_B3HW.shape} of {image.shape}", expected=f"{wanted}"
+            )
+        large_3HW = large_B3HW[0]
         if not np.isfinite(large_3HW).all():
             raise PictorError("the enlarging network's numbers overflowed", expected="a trained network")
         whole = np.rint(np.clip(large_3HW * 127.5 + 127.5, 0, 255)).astype(np.uint8).transpose(1, 2, 0)
@@ -110,6 +120,8 @@ def reach(config: Mapping[str, Any]) -> int:
 def with_enlarger(bundle: Bundle, folder: Path, how: Opening) -> Bundle:
     """The bundle, and what the folder's `enlarger/` lets it do, where there is one.
 
+    One that lacks the graph that it would run by is left away with a warning, unless graphs are asked for.
+
     Raises:
         ModelError: a file of it is missing or damaged, or it is another network.
     """
@@ -117,10 +129,12 @@ def with_enlarger(bundle: Bundle, folder: Path, how: Opening) -> Bundle:
     if not place.is_dir():
         return bundle
     config = read_json(place / "config.json")
-    if config.get("_class_name") not in ENLARGER.classes or not isinstance(config.get("blocks"), int):
+    blocks = config.get("blocks")
+    known = config.get("_class_name") in ENLARGER.classes
+    if not known or type(blocks) is not int or not 0 <= blocks <= MAX_BLOCKS:
         raise ModelError(
             f"{place / 'config.json'} is of no enlarger that Pictor knows",
-            expected=f"the class {' or '.join(ENLARGER.classes)} and its blocks",
+            expected=f"the class {' or '.join(ENLARGER.classes)} and its blocks, from 0 to {MAX_BLOCKS}",
             param="model",
         )
     weights = find_weights(place)
@@ -129,6 +143,14 @@ def with_enlarger(bundle: Bundle, folder: Path, how: Opening) -> Bundle:
     if bundle.backend == "onnx":
         from pictor.backends.onnx import OnnxModule
 
+        if how.backend == "auto" and not (place / ENLARGER.graph).is_file():
+            warnings.warn(
+                f"{bundle.traits.name} does not enlarge by a network: its enlarger/ has no graph;"
+                " `pictor models export` writes it",
+                PictorWarning,
+                stacklevel=2,
+            )
+            return bundle
         module: Module = OnnxModule(require(place / ENLARGER.graph))
     else:
         from pictor.backends.torch import TorchModule
