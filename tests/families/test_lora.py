@@ -15,7 +15,7 @@ from pictor import ModelError, PictorWarning
 from pictor.engine.reproduce import compare, reproduce
 from pictor.families.bundle import Opening
 from pictor.families.parts.ldm import original_name, unet_prefixes
-from pictor.families.parts.lora import Lora
+from pictor.families.parts.lora import Lora, read_loras
 from pictor.families.registry import open_bundle
 
 QUERY = "down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_q"
@@ -186,6 +186,32 @@ def test_what_fits_nothing_is_said(folder, matrices, tmp_path):
         pictor.load(folder, loras={tmp_path / "ink.ckpt": 1.0})
     with pytest.raises(ModelError):
         pictor.load(folder, loras={tmp_path / "missing.safetensors": 1.0})
+
+
+@pytest.mark.parametrize("alpha", [[1.0, 2.0], [], float("nan"), float("inf")])
+def test_an_alpha_that_is_no_number_is_named(folder, matrices, tmp_path, alpha):
+    file = tmp_path / "ink.safetensors"
+    tensors = kohya(matrices, folder)
+    name = next(key for key in tensors if key.endswith(".alpha"))
+    save_file(tensors | {name: torch.tensor(alpha)}, file)
+    with pytest.raises(ModelError, match=r"alpha.*one finite number"):
+        open_bundle(folder, Opening(backend="torch", loras=(Lora(path=file),)))
+
+
+def test_an_alpha_may_have_any_shape(folder, matrices, tmp_path):
+    file = tmp_path / "ink.safetensors"
+    tensors = kohya(matrices, folder)
+    save_file({k: v.reshape(1, 1) if k.endswith(".alpha") else v for k, v in tensors.items()}, file)
+    deltas, _ = read_loras(folder, ("unet", "text_encoder"), (Lora(path=file),))
+    assert {delta.scale for [delta] in deltas["unet"].values()} == {ALPHA / RANK}
+
+
+def test_an_adapter_of_no_rank_is_named(folder, matrices, tmp_path):
+    file = tmp_path / "ink.safetensors"
+    cut = {name: (down[:0], up[:, :0].contiguous()) for name, (down, up) in matrices.items()}
+    save_file(kohya(cut, folder), file)
+    with pytest.raises(ModelError, match="a rank of 1 or more"):
+        open_bundle(folder, Opening(backend="torch", loras=(Lora(path=file),)))
 
 
 def test_graphs_take_no_adapters(tiny_folder, tmp_path):

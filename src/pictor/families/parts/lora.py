@@ -170,10 +170,12 @@ def _match(
         if not pieces or up is None or not _fits(down, up, pieces):
             missed.append(stem)
             continue
-        rank = len(down)
-        alpha = next(
-            (float(tensors[key]) for key in (f"{stem}.alpha", f"{stem}.lora.alpha") if key in tensors), rank
-        )
+        if (rank := len(down)) == 0:
+            raise ModelError(
+                f"{name} in {lora.path} has no rows", expected="a rank of 1 or more", param="lora"
+            )
+        keys = (key for key in (f"{stem}.alpha", f"{stem}.lora.alpha") if key in tensors)
+        alpha = next((_alpha(lora.path, key, tensors[key]) for key in keys), float(rank))
         scale = lora.weight * alpha / rank
         matched[stem] = [
             (part, piece.layer, Delta(down=down, up=rows, scale=scale))
@@ -181,6 +183,17 @@ def _match(
         ]
     missed += [name for name in tensors if name not in used]
     return matched, missed
+
+
+def _alpha(path: Path, name: str, tensor: NDArray[np.float32]) -> float:
+    """The number that a tensor of any shape holds."""
+    if tensor.size != 1 or not np.isfinite(tensor).all():
+        raise ModelError(
+            f"{name} in {path} is {tensor.ravel()[:3].tolist()} of shape {tensor.shape}",
+            expected="one finite number",
+            param="lora",
+        )
+    return float(tensor.item())
 
 
 def read_tensors(path: Path, param: str) -> dict[str, NDArray[np.float32]]:
