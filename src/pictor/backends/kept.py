@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import platformdirs
 
@@ -18,7 +19,7 @@ def cache_folder() -> Path:
 
 def read_kept(name: str) -> dict[str, Any]:
     """The record of this file name in the cache folder; empty where there is none that can be read."""
-    with suppress(OSError, ValueError):
+    with suppress(OSError, ValueError, RecursionError):
         record = json.loads((cache_folder() / name).read_bytes())
         if isinstance(record, dict):
             return record
@@ -30,6 +31,9 @@ def keep(name: str, record: Mapping[str, Any]) -> None:
     with suppress(OSError):
         place = cache_folder() / name
         place.parent.mkdir(parents=True, exist_ok=True)
-        draft = place.with_suffix(f".{os.getpid()}.tmp")
-        draft.write_text(json.dumps(record))
-        draft.replace(place)
+        draft = place.with_suffix(f".{uuid4().hex}.tmp")
+        try:
+            draft.write_text(json.dumps(record))
+            draft.replace(place)
+        finally:
+            draft.unlink(missing_ok=True)
