@@ -222,10 +222,11 @@ def test_a_style_picture_gives_its_colours(studio, image):
 
 def test_adding_what_is_taken_away_changes_nothing(studio, image):
     other = mirrored(image)
-    plain, same, added, taken = (
-        studio.combine(image, strength=0.25, num_steps=4, seed=3, **terms)[0].image
+    how = {"prompt": "a cat", "strength": 0.25, "num_steps": 4, "seed": 3}
+    plain = studio.transform(image, **how)[0].image
+    same, added, taken = (
+        studio.combine(image, **how, **terms)[0].image
         for terms in (
-            {"plus": other, "amount": 0},
             {"minus": other, "plus": other},
             {"plus": other},
             {"minus": other},
@@ -242,7 +243,13 @@ def test_adding_what_is_taken_away_changes_nothing(studio, image):
 def test_sums_that_cannot_be_made(studio, image):
     with pytest.raises(InputError, match="nothing to add"):
         studio.combine(image)
-    for wrong in ({"amount": 11}, {"amount": float("nan")}, {"strength": 0}, {"plus": "missing.png"}):
+    for wrong in (
+        {"amount": 11},
+        {"amount": 0},
+        {"amount": float("nan")},
+        {"strength": 0},
+        {"plus": "missing.png"},
+    ):
         with pytest.raises(InputError) as error:
             studio.combine(image, **{"plus": image, **wrong})
         assert error.value.param == next(iter(wrong))

@@ -39,6 +39,12 @@ def plan_combine(request: Combine, traits: Traits) -> Plan:
     """
     seeds = check_seeds(request.seed, check_integer(request.count, "count", 1, MAX_COUNT))
     amount = check_number(request.amount, "amount", -_MAX_AMOUNT, _MAX_AMOUNT)
+    if amount == 0:
+        raise InputError(
+            "amount is 0: there is nothing to add to the picture or to take away from it",
+            expected=f"another number from {-_MAX_AMOUNT:g} to {_MAX_AMOUNT:g}",
+            param="amount",
+        )
     settled = settle(request, traits)
     conditions = settled.conditions([request.prompt] * len(seeds), allow_empty=True)
     wanted = None if request.size is None else check_size(request.size, traits)
