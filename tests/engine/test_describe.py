@@ -139,6 +139,21 @@ def test_the_command(seeing, picture, tmp_path, capsys):
     assert main(["describe", str(tmp_path / "none.png"), "--model", str(seeing)]) == 2
 
 
+@pytest.mark.parametrize(
+    ("wish", "name"),
+    [
+        (["--captioner", "x", "--model", "y"], "model"),
+        (["--captioner", "x", "--language", "en"], "language"),
+        (["--captioner", "x", "--top", "3"], "top"),
+        (["--captioner", "x", "--among", "a cat"], "among"),
+        (["--among", "a cat", "--language", "en"], "language"),
+    ],
+)
+def test_what_would_be_ignored_is_refused(wish, name, capsys):
+    assert main(["describe", "a.png", *wish]) == 2
+    assert f"--{name} is given beside" in capsys.readouterr().err
+
+
 @pytest.fixture(scope="module")
 def captioner(tmp_path_factory):
     """A tiny untrained BLIP with its processor."""
@@ -179,3 +194,28 @@ def test_no_captioner_there(picture, tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     with pytest.raises(ModelError, match="cannot load the captioner"):
         captioned(tmp_path, picture)
+
+
+def test_a_model_that_loads_and_cannot_caption_is_found_out_at_once(captioner, tmp_path):
+    from pictor.backends.captioner import Captioner
+
+    folder = tmp_path / "blip"
+    shutil.copytree(captioner, folder)
+    processor = transformers.BlipProcessor.from_pretrained(folder)
+    processor.image_processor.size = {"height": 4, "width": 4}  # less than a patch of its network
+    processor.save_pretrained(folder)
+    with pytest.raises(ModelError, match="cannot load the captioner"):
+        Captioner(folder, device="cpu")
+
+
+def test_a_captioner_brings_no_code_of_its_own(captioner, monkeypatch):
+    from pictor.backends.captioner import Captioner
+
+    given = []
+    for kind in (transformers.AutoProcessor, transformers.AutoModelForImageTextToText):
+        real = kind.from_pretrained
+        monkeypatch.setattr(
+            kind, "from_pretrained", lambda *a, real=real, **words: given.append(words) or real(*a, **words)
+        )
+    Captioner(captioner, device="cpu")
+    assert [words["trust_remote_code"] for words in given] == [False, False]
