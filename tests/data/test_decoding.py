@@ -27,14 +27,15 @@ def at(width: int, height: int):  # type: ignore[no-untyped-def]
     return lambda across, down: (width, height)
 
 
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_photographs_are_turned_as_their_camera_says(orientation: int) -> None:
+def test_photographs_are_turned_as_their_camera_says(orientation: int, kind: str) -> None:
     upright = smooth(48, 32)
     undo = [None, None, 0, 3, 1, 5, 2, 6, 4][orientation]  # of Image.Transpose, whose 2 and 4 are 90 and 270
     stored = upright if undo is None else upright.transpose(Image.Transpose(undo))
     exif = Image.Exif()
     exif[0x0112] = orientation
-    data = encoded(stored, exif=exif.tobytes())
+    data = encoded(stored, kind, exif=exif.tobytes())
     image, seen = decode(data)
     assert (seen.width, seen.height) == image.size == (48, 32)
     assert ("turned" in seen.notes) == (orientation > 1)

@@ -139,6 +139,8 @@ def _open(data: bytes) -> tuple[Image.Image, Look, Image.Transpose | None]:
     turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1)) if image.format != "GIF" else None
     if turn is not None:
         notes.append("turned")
+    if image.format == "TIFF":
+        turn = None  # Pillow turns these itself, their size as it opens them
     if _exchanges(turn):
         width, height = height, width
     return image, Look(width, height, str(image.format), tuple(notes)), turn
