@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from pictor.core.errors import InputError
-from pictor.data.sources.registry import all_records, open_sources
+from pictor.data.sources.registry import Kind, all_kinds, all_records, look_at, open_sources
 from pictor.data.sources.source import Reading, Record
 
 
@@ -85,8 +85,9 @@ def make_parquet(place: Path, embedded: bool = True) -> Path:
     place.mkdir()
     cells: list[object] = []
     for number in range(300):
-        (place / "files").mkdir(exist_ok=True)
-        (place / "files" / f"{number}.png").write_bytes(png(number % 256))
+        if not embedded:
+            (place / "files").mkdir(exist_ok=True)
+            (place / "files" / f"{number}.png").write_bytes(png(number % 256))
         cells.append({"bytes": png(number % 256), "path": None} if embedded else f"files/{number}.png")
     table = pa.table({"image": cells, "caption": [f"number {number}" for number in range(300)]})
     parquet.write_table(table.slice(0, 200), place / "part-0.parquet", row_group_size=150)
@@ -199,7 +200,7 @@ def test_what_is_wrong_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
             records(*given, reading=Reading(**reading))  # type: ignore[arg-type]
         return str(caught.value)
 
-    assert "there is no nothing" in error("nothing")
+    assert "there is no folder or file nothing" in error("nothing")
     (tmp_path / "empty").mkdir()
     assert "is empty; expected" in error("empty")
     (tmp_path / "films").mkdir()
@@ -236,7 +237,10 @@ def test_what_is_wrong_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     meta.write_text('{"file_name": "../a.png", "text": "a"}\n')
     assert "expected a path within the folder" in error("lines")
     meta.write_text('{"file_name": "a.png", "text": 7}\n')
-    assert "is a int; expected a caption" in error("lines")
+    assert [record.flaw for record in records("lines")] == [
+        "its 'text' is a int, no caption or list of captions",
+        "metadata.jsonl does not list it",
+    ]
     meta.write_text('{"file_name": "a.png", \n')
     assert "line 1 of" in error("lines")
     meta.write_text('{"file_name": "a.png", "words": "a"}\n')
@@ -271,3 +275,164 @@ def _member(name: str) -> tarfile.TarInfo:
     member = tarfile.TarInfo(name)
     member.size = 2
     return member
+
+
+def put_tar(path: Path, *members: tuple[str, bytes]) -> None:
+    with tarfile.open(path, "w") as tar:
+        for name, data in members:
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+
+
+def put_parquet(path: Path, columns: dict[str, object]) -> None:
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    parquet.write_table(pa.table(columns), path, compression="none", row_group_size=2)
+
+
+def test_no_source_reads_what_lies_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "secret.png").write_bytes(png(9))
+    (tmp_path / "secret.txt").write_text("a secret")
+    folder = tmp_path / "pics"
+    folder.mkdir()
+    for name in "abc":
+        (folder / f"{name}.png").write_bytes(png(1))
+    (folder / "a.txt").symlink_to(tmp_path / "secret.txt")
+    (folder / "b.txt").symlink_to(tmp_path / "nowhere")
+    found = records(folder)
+    assert [record.captions for record in found] == [(), (), ()]
+    elsewhere = "its path leaves the folder of its source"
+    assert found[0].flaw == f"its caption cannot be read: {elsewhere}"
+    assert found[1].flaw.startswith("its caption cannot be read: ")
+    assert found[2].flaw == ""
+    (folder / "link.png").symlink_to(tmp_path / "secret.png")
+    (folder / "metadata.jsonl").write_text('{"file_name": "link.png", "text": "a"}\n')
+    assert records(folder / "metadata.jsonl")[0].flaw == elsewhere
+    for name in ("metadata.jsonl", "a.txt", "b.txt"):
+        (folder / name).unlink()
+    paths = ["../secret.png", str(tmp_path / "secret.png"), "a\0b.png", "link.png", "a.png", "."]
+    put_parquet(folder / "rows.parquet", {"path": paths, "text": ["x"] * 6})
+    flaws = [record.flaw for record in records(folder)]
+    assert [flaws[place] for place in (0, 1, 3, 4, 5)] == [elsewhere] * 3 + ["", "it is no ordinary file"]
+    assert flaws[2].startswith("there is no file")
+
+
+def test_a_saved_data_set_reads_files_of_its_folder_alone(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    (tmp_path / "secret.png").write_bytes(png(9))
+    place = tmp_path / "saved"
+    inner = place / "files" / "a.png"
+    datasets.Dataset.from_dict(
+        {"image": [str(inner), str(tmp_path / "secret.png"), "../secret.png"], "text": ["x", "y", "z"]}
+    ).save_to_disk(str(place))
+    inner.parent.mkdir()
+    inner.write_bytes(png(3))
+    opened = kind("huggingface").open(look_at(str(place)), "saved", Reading())
+    found = list(opened.records())
+    assert shades(found[:1]) == [3]
+    for record in found[1:]:
+        with pytest.raises(OSError, match="leaves the folder"):
+            record.read()
+
+
+def test_a_wrong_row_is_a_flaw_of_its_picture(tmp_path: Path) -> None:
+    deep = b'{"text":' + b"[" * 100_000
+    put_tar(
+        tmp_path / "a.tar",
+        *(("a.png", png(0)), ("a.json", b'{"text": 5}')),
+        *(("b.png", png(1)), ("b.json", b'{"size": 5}')),
+        *(("c.png", png(2)), ("c.json", deep)),
+        *(("d.png", b""), ("d.txt", b"empty")),
+        *(("e.png", png(4)), ("e.json", b"")),
+        *(("f.png", png(5)), ("f.txt", b"fine")),
+    )
+    found = records(tmp_path / "a.tar")
+    assert [record.key for record in found] == list("abcdef")
+    assert found[0].flaw == "its 'text' is a int, no caption or list of captions"
+    assert found[1].flaw == "its .json has no column of captions (text, caption, captions)"
+    assert "cannot be read" in found[2].flaw
+    assert "cannot be read" in found[4].flaw
+    assert (found[3].flaw, found[3].captions, found[3].read()) == ("", ("empty",), b"")
+    assert (found[5].flaw, found[5].captions) == ("", ("fine",))
+
+
+def test_a_damaged_page_is_a_flaw_of_its_pictures(tmp_path: Path) -> None:
+    pictures = [png(shade) for shade in range(4)]
+    path = tmp_path / "a.parquet"
+    put_parquet(path, {"image": pictures, "text": [f"caption {n}" for n in range(4)]})
+    whole = path.read_bytes()
+
+    def damaged(column: int) -> list[Record]:
+        """The file with the pages of its first group's column overwritten."""
+        from pyarrow import parquet
+
+        meta = parquet.ParquetFile(io.BytesIO(whole)).metadata.row_group(0).column(column)
+        start = meta.dictionary_page_offset or meta.data_page_offset
+        path.write_bytes(whole[:start] + b"\xff" * 40 + whole[start + 40 :])
+        return records(path)
+
+    found = damaged(0)
+    for record in (found[0], found[1]):
+        with pytest.raises(OSError, match="its row cannot be read"):
+            record.read()
+    assert shades(found[2:]) == [2, 3]
+    found = damaged(1)
+    assert [record.flaw.startswith("its row cannot be read") for record in found] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+    assert found[2].captions == ("caption 2",)
+
+
+def test_pictures_beside_another_kind_of_source_are_not_lost(tmp_path: Path) -> None:
+    for number in range(3):
+        (tmp_path / f"{number}.png").write_bytes(png(number))
+    put_tar(tmp_path / "old.tar", ("a.png", png(7)))
+    with pytest.raises(InputError, match="holds tar shards and 3 pictures in files of their own"):
+        open_sources([str(tmp_path)])
+    (tmp_path / "old.tar").unlink()
+    (tmp_path / "metadata.jsonl").write_text('{"file_name": "./1.png", "text": "one"}\n')
+    assert [(record.key, record.flaw) for record in records(tmp_path)] == [
+        ("./1.png", ""),
+        ("0.png", "metadata.jsonl does not list it"),
+        ("2.png", "metadata.jsonl does not list it"),
+    ]
+    source = open_sources([str(tmp_path)])[0].source
+    assert len(source) == 3
+    assert [record.key for record in source.records(2)] == ["2.png"]
+    assert len(records(tmp_path / "metadata.jsonl")) == 1
+    (tmp_path / "metadata.jsonl").unlink()
+    put_parquet(tmp_path / "old.parquet", {"image": [png(7)], "text": ["x"]})
+    with pytest.raises(InputError, match="holds parquet files and 3 pictures"):
+        open_sources([str(tmp_path)])
+
+
+def test_names_with_several_dots_in_a_tar_are_refused(tmp_path: Path) -> None:
+    put_tar(tmp_path / "a.tar", ("a.png", png(0)), ("._a.png", b"of a Mac"), ("IMG.2020.01.png", png(1)))
+    with pytest.raises(InputError, match=r"has a picture 'IMG\.2020\.01\.png'"):
+        open_sources([str(tmp_path / "a.tar")])
+
+
+def test_texts_in_capitals(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png(0))
+    (tmp_path / "a.TXT").write_text("an apple")
+    assert records(tmp_path)[0].captions == ("an apple",)
+    (tmp_path / "b.Txt").write_text("nobody")
+    with pytest.raises(InputError, match=r"not there: b\.Txt"):
+        open_sources([str(tmp_path)])
+
+
+def test_only_what_is_asked_for_on_the_hub_is_sought_there() -> None:
+    hub = kind("huggingface")
+    assert hub.finds(look_at("hf:pictures/cast"))
+    assert not hub.finds(look_at("pictures/cast"))
+    with pytest.raises(InputError, match="there is no folder or file pictures/cast"):
+        open_sources(["pictures/cast"])
+
+
+def kind(name: str) -> Kind:
+    return all_kinds()[name]

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from pictor.core.errors import InputError
 from pictor.data.sources.registry import Kind, Look, visible_files
-from pictor.data.sources.source import SUFFIXES, Reading, Record, file_at, shortened
+from pictor.data.sources.source import SUFFIXES, Reading, Record, file_at, inside, shortened
 
 _NO_CAPTIONS = {"readme", "license", "licence", "credits", "notice", "copying"}
 """Texts that lie in folders of pictures and belong to none of them."""
@@ -22,7 +22,8 @@ class PictureFolder:
     def __init__(self, place: str, name: str, reading: Reading) -> None:
         self._place, self._name, self._licence = place, name, reading.licence
         self._paths: list[str] = []
-        self._captioned: set[str] = set()
+        self._texts: dict[str, str] = {}
+        """Of pictures that have one, by theirs, as it is spelled."""
         orphans: list[str] = []
         for folder, names in visible_files(place):
             inner = os.path.relpath(folder, place).replace(os.sep, "/")
@@ -39,20 +40,17 @@ class PictureFolder:
     def _take(self, prefix: str, names: list[str]) -> list[str]:
         """Note a folder's pictures; returns its texts that belong to none."""
         pictures: dict[str, str] = {}
-        texts: list[str] = []
+        texts: dict[str, str] = {}
         for name in names:
             stem, suffix = os.path.splitext(name)
             if suffix.lower() in SUFFIXES:
                 if stem in pictures:
-                    raise InputError(
-                        f"{self._place}/{prefix} has two pictures of one name, {pictures[stem]} and {name}",
-                        expected="one, since a .txt of that name is its caption",
-                        remedy="Rename one of them.",
-                        param="source",
-                    )
+                    raise self._twice(prefix, "pictures", pictures[stem], name)
                 pictures[stem] = name
-            elif suffix == ".txt":
-                texts.append(stem)
+            elif suffix.lower() == ".txt":
+                if stem in texts:
+                    raise self._twice(prefix, "texts", texts[stem], name)
+                texts[stem] = name
             elif name in ("metadata.jsonl", "metadata.csv"):
                 raise InputError(
                     f"{self._place} has {prefix}{name} in a folder within it",
@@ -61,30 +59,42 @@ class PictureFolder:
                     param="source",
                 )
         self._paths += [prefix + name for name in pictures.values()]
-        self._captioned |= {prefix + pictures[stem] for stem in texts if stem in pictures}
+        self._texts |= {
+            prefix + pictures[stem]: prefix + name for stem, name in texts.items() if stem in pictures
+        }
         return [
-            f"{prefix}{stem}.txt"
-            for stem in texts
+            prefix + name
+            for stem, name in texts.items()
             if stem not in pictures and stem.lower() not in _NO_CAPTIONS
         ]
+
+    def _twice(self, prefix: str, what: str, one: str, other: str) -> InputError:
+        return InputError(
+            f"{self._place}/{prefix} has two {what} of one name, {one} and {other}",
+            expected="one, since a .txt is the caption of the picture of its name",
+            remedy="Rename one of them.",
+            param="source",
+        )
 
     def __len__(self) -> int:
         return len(self._paths)
 
     def records(self, first: int = 0) -> Iterator[Record]:
         for key in self._paths[first:]:
-            path = os.path.join(self._place, key)
-            captions, flaw = self._captions(path) if key in self._captioned else ((), "")
-            read, absent = file_at(path)
+            captions, flaw = self._captions(self._texts[key]) if key in self._texts else ((), "")
+            read, absent = file_at(os.path.join(self._place, key))
             yield Record(self._name, key, captions, self._licence, read, absent or flaw)
 
-    def _captions(self, path: str) -> tuple[tuple[str, ...], str]:
-        with open(os.path.splitext(path)[0] + ".txt", "rb") as file:
-            data = file.read()
+    def _captions(self, name: str) -> tuple[tuple[str, ...], str]:
+        read, flaw = inside(self._place, name)
+        if flaw:
+            return (), f"its caption cannot be read: {flaw}"
         try:
-            lines = data.decode("utf-8-sig").splitlines()
+            lines = read().decode("utf-8-sig").splitlines()
         except UnicodeDecodeError as error:
             return (), f"its caption is no UTF-8 (byte {error.start})"
+        except OSError as error:
+            return (), f"its caption cannot be read: {error}"
         return tuple(line.strip() for line in lines if line.strip()), ""
 
 

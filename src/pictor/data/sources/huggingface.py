@@ -1,8 +1,7 @@
-"""A data set of the library `datasets`: a folder that `save_to_disk` wrote, or an id on the Hub."""
+"""A data set of the library `datasets`: a folder that `save_to_disk` wrote, or `hf:` and an id on the Hub."""
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,9 +10,10 @@ from typing import Any
 
 from pictor.core.errors import InputError, MissingExtraError
 from pictor.data.sources.registry import Kind, Look
-from pictor.data.sources.source import Columns, Reading, Record, row_words
+from pictor.data.sources.source import MAX_BYTES, Columns, Reading, Record, inside, row_words
 
-_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_HUB = "hf:"
+_ID = re.compile(_HUB + r"[\w.-]+/[\w.-]+")
 _MARKS = ({"dataset_info.json", "state.json"}, {"dataset_dict.json"})
 
 
@@ -25,11 +25,12 @@ def _dataset(place: str, split: str | None) -> Any:
     except ImportError:
         raise MissingExtraError(f"reading {place} needs datasets", extra="data") from None
     try:
-        found = datasets.load_from_disk(place) if os.path.isdir(place) else datasets.load_dataset(place)
+        hub = place.startswith(_HUB)
+        found = datasets.load_dataset(place.removeprefix(_HUB)) if hub else datasets.load_from_disk(place)
     except Exception as error:  # of a dozen kinds, from file systems, the network and the library
         raise InputError(
             f"{place} cannot be opened as a data set: {' '.join(str(error).split())[:300]}",
-            expected="a folder of pictures, or the id of a data set on the Hugging Face Hub",
+            expected="a folder that `datasets` saved, or hf: and the id of a data set on the Hub",
             param="source",
         ) from None
     if isinstance(found, dict):
@@ -61,17 +62,40 @@ class RowBytes:
     row: int
 
     def __call__(self) -> bytes:
-        cell = _dataset(self.place, self.split)[self.row][self.column]
+        from pyarrow import ArrowException
+
+        try:
+            cell = _dataset(self.place, self.split)[self.row][self.column]
+        except (ArrowException, IndexError) as error:
+            raise OSError(f"its row cannot be read: {error}") from None
         if isinstance(cell, dict):
-            if cell.get("bytes") is not None:
-                return bytes(cell["bytes"])
-            cell = cell.get("path")
+            data = cell.get("bytes")
+            cell = cell.get("path") if data is None else data
         if isinstance(cell, str):
-            with open(cell, "rb") as file:
-                return file.read()
+            return self._file(cell)
         if not isinstance(cell, bytes):
             raise OSError("its cell is empty")
+        if len(cell) > MAX_BYTES:
+            raise OSError(f"it has {len(cell) / 2**20:.0f} MiB, more than {MAX_BYTES // 2**20}")
         return cell
+
+    def _file(self, path: str) -> bytes:
+        """A picture that the data set only names: in its folder, or where the library keeps files."""
+        for folder in _folders(self.place):
+            read, flaw = inside(folder, path)
+            if not flaw:
+                return read()
+        raise OSError(flaw)
+
+
+def _folders(place: str) -> list[str]:
+    """Where the files of a data set may lie."""
+    if not place.startswith(_HUB):
+        return [place]
+    from datasets import config
+    from huggingface_hub import constants
+
+    return [str(config.HF_DATASETS_CACHE), constants.HF_HUB_CACHE]
 
 
 class HubRows:
@@ -93,13 +117,11 @@ class HubRows:
             columns = words[start : start + count]
             for number in range(count):
                 row = {name: values[number] for name, values in columns.items()}
-                captions, licence = row_words(
-                    row, self._columns, self._reading, f"row {start + number} of {self._place}"
-                )
+                captions, licence, flaw = row_words(row, self._columns, self._reading)
                 read = RowBytes(
                     self._place, self._reading.split, version, self._columns.image, start + number
                 )
-                yield Record(self._name, f"{start + number:07d}", captions, licence, read)
+                yield Record(self._name, f"{start + number:07d}", captions, licence, read, flaw)
 
 
 def _finds(look: Look) -> bool:

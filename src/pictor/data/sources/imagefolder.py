@@ -1,7 +1,8 @@
 """A folder of pictures with metadata.jsonl or metadata.csv: the imagefolder convention.
 
 A row has `file_name`, a path within the folder, and captions in `text`, `caption` or `captions`; in JSON a
-caption column may hold a list.
+caption column may hold a list. A picture that no row names is flawed, unless
+the file itself is the source.
 """
 
 from __future__ import annotations
@@ -9,14 +10,14 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
 from pictor.core.errors import InputError
-from pictor.data.sources.registry import Kind, Look
-from pictor.data.sources.source import Columns, Reading, Record, file_at, row_words, shortened
+from pictor.data.sources.registry import Kind, Look, visible_files
+from pictor.data.sources.source import SUFFIXES, Columns, Reading, Record, inside, row_words, shortened
 
 _FILES = ("metadata.jsonl", "metadata.csv")
 _IMAGE = ("file_name",)
@@ -49,7 +50,7 @@ class _Lines:
     def _row(self, line: bytes, number: int) -> dict[str, Any]:
         try:
             row = json.loads(line)
-        except ValueError as error:  # of JSON and of UTF-8
+        except (ValueError, RecursionError) as error:  # of JSON and of UTF-8, or nested without end
             raise self._bad(number, str(error)) from None
         if not isinstance(row, dict):
             raise self._bad(number, f"it is a {type(row).__name__}")
@@ -91,9 +92,9 @@ class _Table:
 
 
 class ImageFolder:
-    """The rows of a metadata file, in its order."""
+    """The rows of a metadata file, in its order; then the pictures that it does not list."""
 
-    def __init__(self, path: str, name: str, reading: Reading) -> None:
+    def __init__(self, path: str, name: str, reading: Reading, alone: bool) -> None:
         self._folder, self._name, self._reading = os.path.dirname(path), name, reading
         self._file = _Lines(path) if path.endswith(".jsonl") else _Table(path)
         known: dict[str, None] = {}
@@ -102,10 +103,24 @@ class ImageFolder:
         if not known:
             raise InputError(f"{path} has no rows", expected="one a picture", param="source")
         self._columns = Columns.choose(list(known), reading, path, _IMAGE)
-        self._count = self._check(path)
+        listed = self._check(path)
+        self._count = len(listed)
+        self._unlisted = [] if alone else self._others(listed)
+        self._why = f"{os.path.basename(path)} does not list it"
 
-    def _check(self, path: str) -> int:
-        """Look for every picture once; returns how many rows there are."""
+    def _others(self, listed: Iterable[str]) -> list[str]:
+        """Pictures of the folder that are not listed."""
+        known = {os.path.normpath(key) for key in listed}
+        found = (
+            os.path.relpath(os.path.join(folder, name), self._folder)
+            for folder, names in visible_files(self._folder)
+            for name in names
+            if name.lower().endswith(SUFFIXES)
+        )
+        return sorted(key.replace(os.sep, "/") for key in found if key not in known)
+
+    def _check(self, path: str) -> dict[str, int]:
+        """Look for every picture once; returns their lines by name."""
         lines: dict[str, int] = {}
         absent: list[str] = []
         for number, row in self._file.rows():
@@ -133,18 +148,20 @@ class ImageFolder:
                 remedy="Bring them back, or take their rows out.",
                 param="source",
             )
-        return len(lines)
+        return lines
 
     def __len__(self) -> int:
-        return self._count
+        return self._count + len(self._unlisted)
 
     def records(self, first: int = 0) -> Iterator[Record]:
-        for number, row in self._file.rows(first):
+        for _, row in self._file.rows(first):
             key = row[self._columns.image]
-            where = f"line {number} of {self._file.path}"
-            captions, licence = row_words(row, self._columns, self._reading, where)
-            read, flaw = file_at(os.path.join(self._folder, key))
-            yield Record(self._name, key, captions, licence, read, flaw)
+            captions, licence, wrong = row_words(row, self._columns, self._reading)
+            read, flaw = inside(self._folder, key)
+            yield Record(self._name, key, captions, licence, read, flaw or wrong)
+        for key in self._unlisted[max(first - self._count, 0) :]:
+            read, flaw = inside(self._folder, key)
+            yield Record(self._name, key, (), self._reading.licence, read, flaw or self._why)
 
 
 def _files(look: Look) -> list[str]:
@@ -164,8 +181,9 @@ def _open(look: Look, name: str, reading: Reading) -> ImageFolder:
             remedy="Name the file that you mean.",
             param="source",
         )
-    path = look.place if os.path.isfile(look.place) else os.path.join(look.place, files[0])
-    return ImageFolder(path, name, reading)
+    alone = os.path.isfile(look.place)
+    path = look.place if alone else os.path.join(look.place, files[0])
+    return ImageFolder(path, name, reading, alone)
 
 
 KIND = Kind(

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from pictor.core.errors import InputError, MissingExtraError
-from pictor.data.sources.registry import Kind, Look, files_under
-from pictor.data.sources.source import MAX_BYTES, Columns, Opener, Reading, Record, file_at, row_words
+from pictor.data.sources.registry import Kind, Look, files_under, refuse_pictures
+from pictor.data.sources.source import MAX_BYTES, Columns, Opener, Reading, Record, inside, row_words
 
 _ROWS = 64
 """Rows that are read at once: with their pictures they stay small beside a process."""
@@ -30,13 +30,23 @@ class CellBytes:
     changed: int
 
     def __call__(self) -> bytes:
-        cell = _cells(self.path, self.column, self.group, self.changed).at(self.row)
+        cell = self._cell()
         data = cell.get("bytes") if isinstance(cell, dict) else cell
         if not isinstance(data, bytes):
             raise OSError("its cell is empty")
         if len(data) > MAX_BYTES:
             raise OSError(f"it has {len(data) / 2**20:.0f} MiB, more than {MAX_BYTES // 2**20}")
         return data
+
+    def _cell(self) -> Any:
+        global _last
+        from pyarrow import ArrowException
+
+        try:
+            return _cells(self.path, self.column, self.group, self.changed).at(self.row)
+        except (ArrowException, StopIteration, OSError) as error:
+            _last = None  # a reader that failed once gives nothing more
+            raise OSError(f"its row cannot be read: {str(error) or 'it is not there'}") from None
 
 
 class _Cells:
@@ -94,6 +104,7 @@ class ParquetRows:
             for path in self._paths
         ]
         self._counts: list[int] = []
+        named = False
         self._columns: list[Columns] = []
         for path in self._paths:
             try:
@@ -104,6 +115,9 @@ class ParquetRows:
                 ) from None
             self._columns.append(Columns.choose(file.schema_arrow.names, reading, path))
             self._counts.append(file.metadata.num_rows)
+            named = named or _names_files(file, self._columns[-1])
+        if not named:
+            refuse_pictures(look, KIND)
         if not sum(self._counts):
             raise InputError(f"{look.place} has no rows", expected="one a picture", param="source")
 
@@ -119,35 +133,64 @@ class ParquetRows:
             first = max(first - count, 0)
 
     def _file_records(self, path: str, prefix: str, columns: Columns, first: int) -> Iterator[Record]:
-        from pyarrow import parquet, types
+        from pyarrow import parquet
 
         file = parquet.ParquetFile(path)
         changed = os.stat(path).st_mtime_ns
-        kind = file.schema_arrow.field(columns.image).type
-        named = types.is_string(kind) or types.is_large_string(kind)
+        named = _names_files(file, columns)
         wanted = [*columns.words, *([columns.image] if named else [])]
         start = 0
         for group in range(file.num_row_groups):
             rows = file.metadata.row_group(group).num_rows
             if first < start + rows:
-                numbers = iter(range(rows))
-                for batch in file.iter_batches(1024, row_groups=[group], columns=wanted, use_threads=False):
-                    for row in batch.to_pylist():
-                        number = next(numbers)
-                        if start + number < first:
-                            continue
-                        key = f"{prefix}{start + number:07d}"
-                        captions, licence = row_words(
-                            row, columns, self._reading, f"row {start + number} of {path}"
-                        )
-                        read: Opener = CellBytes(path, columns.image, group, number, changed)
-                        flaw = ""
-                        if named:
-                            file_name = row[columns.image] or ""
-                            read, flaw = file_at(os.path.join(os.path.dirname(path), file_name))
-                            flaw = flaw if file_name else "its row names no file"
-                        yield Record(self._name, key, captions, licence, read, flaw)
+                for number, (row, unread) in enumerate(_rows(file, group, rows, wanted)):
+                    if start + number < first:
+                        continue
+                    captions, licence, wrong = row_words(row, columns, self._reading)
+                    read: Opener = CellBytes(path, columns.image, group, number, changed)
+                    flaw = unread or wrong
+                    if named and not flaw:
+                        file_name = row[columns.image] or ""
+                        read, flaw = inside(os.path.dirname(path), file_name)
+                        flaw = flaw if file_name else "its row names no file"
+                    yield Record(self._name, f"{prefix}{start + number:07d}", captions, licence, read, flaw)
             start += rows
+
+
+def _names_files(file: Any, columns: Columns) -> bool:
+    """Whether the pictures of a parquet file are files beside it."""
+    from pyarrow import types
+
+    kind = file.schema_arrow.field(columns.image).type
+    return bool(types.is_string(kind) or types.is_large_string(kind))
+
+
+def _rows(file: Any, group: int, count: int, wanted: list[str]) -> Iterator[tuple[dict[str, Any], str]]:
+    """All rows of a group, each with why it cannot be read."""
+    from pyarrow import ArrowException
+
+    done = 0
+    try:
+        for batch in file.iter_batches(1024, row_groups=[group], columns=wanted, use_threads=False):
+            for row in _texts(batch):
+                done += 1
+                yield row
+    except (ArrowException, OSError) as error:
+        for _ in range(done, count):
+            yield {}, f"its row cannot be read: {error}"
+
+
+def _texts(batch: Any) -> Iterator[tuple[dict[str, Any], str]]:
+    try:
+        yield from [(row, "") for row in batch.to_pylist()]
+        return
+    except UnicodeDecodeError:
+        pass
+    for number in range(batch.num_rows):
+        try:
+            yield batch.slice(number, 1).to_pylist()[0], ""
+        except UnicodeDecodeError as error:
+            yield {}, f"its row is no UTF-8 (byte {error.start})"
 
 
 def _finds(look: Look) -> bool:

@@ -17,7 +17,7 @@ from functools import cache
 
 from pictor.core.errors import InputError
 from pictor.data import sources
-from pictor.data.sources.source import Reading, Record, Source
+from pictor.data.sources.source import SUFFIXES, Reading, Record, Source
 
 _WEIGHTED = re.compile(r"(.+):(\d+(?:\.\d+)?)")
 _MAX_WEIGHT = 100
@@ -79,7 +79,8 @@ def open_sources(given: Sequence[str], reading: Reading | None = None) -> list[O
     """Open sources by what lies at their places.
 
     Args:
-        given: paths, or ids of data sets on the Hugging Face Hub; each may end with a weight (`cats:2.5`).
+        given: paths, or `hf:` and the id of a data set on the Hugging Face Hub; each may end with a
+            weight (`cats:2.5`).
         reading: columns, split and licence.
 
     Raises:
@@ -185,15 +186,12 @@ def _kind_of(look: Look) -> Kind:
     if len(found) == 1:
         return found[0]
     if found:
-        raise InputError(
-            f"{look.place} holds {' and '.join(kind.holds for kind in found)}",
-            expected="one of them",
-            remedy="Name the file or the folder that you mean.",
-            param="source",
-        )
+        raise _several(look, [kind.holds for kind in found])
     if not look.exists:
         raise InputError(
-            f"there is no {look.place}", expected="a folder or a file of pictures", param="source"
+            f"there is no folder or file {look.place}",
+            expected="one of pictures, or hf: and the id of a data set on the Hugging Face Hub",
+            param="source",
         )
     expected = "; ".join(kind.holds for kind in all_kinds().values())
     if not look.suffixes:
@@ -204,6 +202,21 @@ def _kind_of(look: Look) -> Kind:
         expected=expected,
         param="source",
     )
+
+
+def _several(look: Look, held: Sequence[str]) -> InputError:
+    return InputError(
+        f"{look.place} holds {' and '.join(held)}",
+        expected="one of them",
+        remedy="Name the file or the folder that you mean.",
+        param="source",
+    )
+
+
+def refuse_pictures(look: Look, kind: Kind) -> None:
+    """Refuse files of pictures beside a kind that does not read them, and would leave them out unsaid."""
+    if count := sum(look.suffixes[suffix] for suffix in SUFFIXES):
+        raise _several(look, [kind.holds, f"{count} pictures in files of their own"])
 
 
 def _names(places: Sequence[str]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -99,7 +100,21 @@ def file_at(path: str) -> tuple[Opener, str]:
         status = os.stat(path)
     except OSError as error:
         return FileBytes(path, 0, 0), f"there is no file ({error.strerror})"
-    return FileBytes(path, status.st_size, status.st_mtime_ns), ""
+    except ValueError as error:  # a zero byte in its name
+        return FileBytes(path, 0, 0), f"there is no file ({error})"
+    flaw = "" if stat.S_ISREG(status.st_mode) else "it is no ordinary file"
+    return FileBytes(path, status.st_size, status.st_mtime_ns), flaw
+
+
+def inside(folder: str, name: str) -> tuple[Opener, str]:
+    """`file_at` of a file that a source names: none but those in its folder, wherever links lead."""
+    path = os.path.join(folder, name)
+    try:
+        root = os.path.realpath(folder)
+        within = os.path.commonpath([root, os.path.realpath(path)]) == root
+    except (OSError, ValueError) as error:  # links without end, a zero byte, another drive
+        return FileBytes(path, 0, 0), f"there is no file ({error})"
+    return file_at(path) if within else (FileBytes(path, 0, 0), "its path leaves the folder of its source")
 
 
 def _read(path: str, offset: int, size: int) -> bytes:
@@ -160,34 +175,31 @@ class Columns:
         return [*self.captions, *([self.licence] if self.licence else [])]
 
 
-def captions_of(value: Any, where: str) -> tuple[str, ...]:
+def captions_of(value: Any) -> tuple[str, ...]:
     """The captions in a cell: a text, a list of texts, or nothing. Empty ones are none.
 
     Raises:
-        InputError: it is something else.
+        ValueError: it is something else.
     """
     if value is None:
         return ()
     values = [value] if isinstance(value, str) else value
     if not isinstance(values, list | tuple) or not all(isinstance(text, str) for text in values):
-        raise InputError(
-            f"{where} is a {type(value).__name__}",
-            expected="a caption or a list of captions",
-            remedy="Name the column of captions with --caption-column.",
-            param="caption-column",
-        )
+        raise ValueError(f"is a {type(value).__name__}, no caption or list of captions")
     return tuple(text.strip() for text in values if text.strip())
 
 
-def row_words(
-    row: dict[str, Any], columns: Columns, reading: Reading, where: str
-) -> tuple[tuple[str, ...], str]:
-    """Captions of all caption columns, and the licence, of a table's row."""
-    captions = tuple(
-        text for name in columns.captions for text in captions_of(row.get(name), f"{name!r} of {where}")
-    )
+def row_words(row: dict[str, Any], columns: Columns, reading: Reading) -> tuple[tuple[str, ...], str, str]:
+    """Captions of all caption columns and the licence of a table's row, and why there are no captions."""
     licence = row.get(columns.licence) if columns.licence else None
-    return captions, str(licence) if licence else reading.licence
+    licence = str(licence) if licence else reading.licence
+    captions: list[str] = []
+    for name in columns.captions:
+        try:
+            captions += captions_of(row.get(name))
+        except ValueError as error:
+            return (), licence, f"its {name!r} {error}"
+    return tuple(captions), licence, ""
 
 
 def shortened(names: Sequence[str], most: int = 5) -> str:

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from pictor.core.errors import InputError
-from pictor.data.sources.registry import Kind, Look, files_under
+from pictor.data.sources.registry import Kind, Look, files_under, refuse_pictures
 from pictor.data.sources.source import (
     SUFFIXES,
     Columns,
@@ -28,7 +28,7 @@ from pictor.data.sources.source import (
 )
 
 _PICTURE, _TEXT, _JSON = 0, 2, 4
-"""Where a row of the index has the offset of each member; its size follows, 0 where there is none."""
+"""Where a row of the index has the offset of each member, 0 where there is none; its size follows."""
 
 
 class _Shard:
@@ -45,7 +45,7 @@ class _Shard:
             if key in seen:
                 raise self._twice(key, "in two places")
             seen.add(key)
-            if row[_PICTURE + 1]:
+            if row[_PICTURE]:
                 self.keys.append(key)
                 rows.append(row)
             else:
@@ -58,19 +58,21 @@ class _Shard:
             with tarfile.open(self.path, "r:") as tar:
                 while (member := tar.next()) is not None:
                     tar.members = []  # type: ignore[attr-defined]  # it would keep all of them
-                    if not member.isfile():
-                        continue
                     folder, _, name = member.name.rpartition("/")
+                    if not member.isfile() or name.startswith("."):
+                        continue
                     stem, _, suffix = name.partition(".")
                     stem = f"{folder}/{stem}" if folder else stem
                     at = _slot(suffix)
-                    if not stem or at is None:
+                    if at is None and name.lower().endswith(SUFFIXES):
+                        raise self._dotted(member.name)
+                    if at is None:
                         continue
                     if stem != key:
                         if key is not None:
                             yield key, row
                         key, row = stem, [0] * 6
-                    if row[at + 1]:
+                    if row[at]:
                         raise self._twice(stem, f"twice as a {'picture' if at == _PICTURE else suffix}")
                     row[at : at + 2] = member.offset_data, member.size
         except tarfile.TarError as error:
@@ -82,6 +84,14 @@ class _Shard:
             ) from None
         if key is not None:
             yield key, row
+
+    def _dotted(self, name: str) -> InputError:
+        return InputError(
+            f"{self.path} has a picture {name!r}, whose name ends at its first dot",
+            expected="no dot in it but the last",
+            remedy="Write the tar with other names.",
+            param="source",
+        )
 
     def _twice(self, key: str, how: str) -> InputError:
         return InputError(f"{self.path} has {key!r} {how}", expected="one picture a name", param="source")
@@ -98,6 +108,7 @@ class TarShards:
     """The pictures of tar files, in the order of the files' names and of their members."""
 
     def __init__(self, look: Look, name: str, reading: Reading) -> None:
+        refuse_pictures(look, KIND)
         self._name, self._reading = name, reading
         paths = files_under(look, ".tar")
         alone = os.path.isfile(look.place)
@@ -138,20 +149,22 @@ class TarShards:
         captions: tuple[str, ...] = ()
         licence, flaw = self._reading.licence, ""
         try:
-            if place[_JSON + 1]:
+            if place[_JSON]:
                 row = json.loads(part(_JSON)())
                 if not isinstance(row, dict):
                     raise ValueError(f"it is a {type(row).__name__}")
-                if not place[_TEXT + 1] or self._reading.captions:
+                if not place[_TEXT] or self._reading.captions:
                     known = list(dict.fromkeys(["image", *row]))
-                    columns = Columns.choose(known, self._reading, f"{key}.json", ("image",))
-                    captions, licence = row_words(row, columns, self._reading, f"{key}.json")
+                    columns = Columns.choose(known, self._reading, "its .json", ("image",))
+                    captions, licence, flaw = row_words(row, columns, self._reading)
                 else:
                     licence = str(row.get("license") or row.get("licence") or licence)
-            if place[_TEXT + 1] and not self._reading.captions:
+            if place[_TEXT] and not self._reading.captions:
                 lines = part(_TEXT)().decode("utf-8-sig").splitlines()
                 captions = tuple(line.strip() for line in lines if line.strip())
-        except ValueError as error:
+        except InputError as error:
+            flaw = error.what
+        except (ValueError, RecursionError) as error:
             flaw = f"its .txt or .json cannot be read ({error})"
         return Record(self._name, key, captions, licence, part(_PICTURE), flaw)
 
