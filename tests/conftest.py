@@ -68,3 +68,26 @@ def vivid_folder(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) ->
 def tiny_copy(tiny_folder: Path, tmp_path: Path) -> Path:
     """A copy of the tiny model that a test may damage."""
     return Path(shutil.copytree(tiny_folder, tmp_path / "model"))
+
+
+@pytest.fixture(scope="session")
+def seeing(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model with an untrained picture encoder beside it."""
+    import torch
+    import transformers
+
+    from pictor.training.picture_encoder import write_picture_encoder
+
+    folder = tmp_path_factory.mktemp("seeing") / "model"
+    shutil.copytree(tiny_folder, folder)
+    text = transformers.CLIPTextModel.from_pretrained(folder / "text_encoder").config
+    torch.manual_seed(0)
+    tower = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    vision = tower | {"image_size": 32, "patch_size": 8, "projection_dim": text.hidden_size}
+    clip = transformers.CLIPModel(
+        transformers.CLIPConfig(
+            text_config=text.to_dict(), vision_config=vision, projection_dim=text.hidden_size
+        )
+    )
+    write_picture_encoder(folder, clip, things=("apple", "cat", "bread"), scale=10.0, offset=-1.0)
+    return folder

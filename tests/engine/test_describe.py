@@ -18,26 +18,6 @@ THINGS = ("apple", "cat", "bread")
 
 
 @pytest.fixture(scope="module")
-def seeing(tiny_folder, tmp_path_factory):
-    """The tiny model with an untrained picture encoder beside it."""
-    from pictor.training.picture_encoder import write_picture_encoder
-
-    folder = tmp_path_factory.mktemp("seeing") / "model"
-    shutil.copytree(tiny_folder, folder)
-    text = transformers.CLIPTextModel.from_pretrained(folder / "text_encoder").config
-    torch.manual_seed(0)
-    tower = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
-    vision = tower | {"image_size": 32, "patch_size": 8, "projection_dim": text.hidden_size}
-    clip = transformers.CLIPModel(
-        transformers.CLIPConfig(
-            text_config=text.to_dict(), vision_config=vision, projection_dim=text.hidden_size
-        )
-    )
-    write_picture_encoder(folder, clip, things=THINGS, scale=10.0, offset=-1.0)
-    return folder
-
-
-@pytest.fixture(scope="module")
 def picture():
     return np.random.default_rng(0).integers(0, 256, (40, 56, 3), np.uint8)
 
@@ -111,14 +91,26 @@ def test_a_model_without_a_picture_encoder_says_so(tiny_folder, picture):
         pictor.load(tiny_folder).describe(picture)
 
 
-@pytest.mark.parametrize("damage", ["{}", '{"scale": 1, "offset": 0, "languages": {"en": {}}}', "pattern"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda record: record.clear(),
+        lambda record: record.update(languages={"en": {}}),
+        lambda record: record.update(languages={}),
+        lambda record: record.update(scale=float("nan")),
+        lambda record: record.update(scale=10**400),
+        lambda record: record["languages"]["en"].update(pattern="{what}"),
+        lambda record: record["languages"]["en"]["things"]["cat"].update(plain="a cat", coloured="a cat"),
+        lambda record: record["languages"]["en"]["places"].update(grass=3),
+    ],
+)
 def test_a_damaged_vocabulary(seeing, tmp_path, damage):
     folder = tmp_path / "model"
     shutil.copytree(seeing, folder)
     file = folder / "image_encoder" / "vocabulary.json"
-    if damage == "pattern":
-        damage = file.read_text(encoding="utf-8").replace("{thing}{place}", "{what}")
-    file.write_text(damage, encoding="utf-8")
+    record = json.loads(file.read_text(encoding="utf-8"))
+    damage(record)
+    file.write_text(json.dumps(record), encoding="utf-8")
     with pytest.raises(ModelError, match="vocabulary"):
         pictor.load(folder)
 
@@ -152,6 +144,19 @@ def test_the_command(seeing, picture, tmp_path, capsys):
 def test_what_would_be_ignored_is_refused(wish, name, capsys):
     assert main(["describe", "a.png", *wish]) == 2
     assert f"--{name} is given beside" in capsys.readouterr().err
+
+
+def test_ranked_texts_are_as_many_as_asked_for_and_each_read_whole(seeing, picture):
+    from pictor.engine.describe import ranked
+
+    describer = pictor.load(seeing).bundle.describer
+    texts = ["a dog", "two cats", "a blue house at night"]
+    every = ranked(describer, picture, texts)
+    assert len(every) == 3
+    assert ranked(describer, picture, texts, 2) == every[:2]
+    with pytest.raises(InputError, match="at once") as caught:
+        ranked(describer, picture, ["a dog", "a cat " * 100])
+    assert caught.value.param == "among"
 
 
 @pytest.fixture(scope="module")
@@ -219,3 +224,35 @@ def test_a_captioner_brings_no_code_of_its_own(captioner, monkeypatch):
         )
     Captioner(captioner, device="cpu")
     assert [words["trust_remote_code"] for words in given] == [False, False]
+
+
+def test_patterns_of_a_vocabulary_mean_nothing_but_their_slots(seeing, tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(seeing, folder)
+    file = folder / "image_encoder" / "vocabulary.json"
+    record = json.loads(file.read_text(encoding="utf-8"))
+    record["languages"]["en"]["pattern"] = "{thing:>4000000000}{thing.__class__}{thing}"
+    file.write_text(json.dumps(record), encoding="utf-8")
+    words = pictor.load(folder).bundle.describer.languages["en"]
+    assert words.caption("cat") == "{thing:>4000000000}{thing.__class__}a cat"
+
+
+@pytest.mark.parametrize("side", [None, "abc", 0, 10**9, True])
+def test_a_picture_encoder_of_a_strange_size(seeing, tmp_path, side):
+    folder = tmp_path / "model"
+    shutil.copytree(seeing, folder)
+    file = folder / "image_encoder" / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"image_size": side}))
+    with pytest.raises(ModelError, match="takes pictures of"):
+        pictor.load(folder)
+
+
+def test_without_its_graph_the_model_opens_and_does_not_describe(seeing, tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(seeing, folder)
+    (folder / "image_encoder" / "model.onnx").unlink()
+    with pytest.warns(pictor.PictorWarning, match="models export"):
+        studio = pictor.load(folder)
+    assert "describe" not in studio.traits.abilities
+    with pytest.raises(ModelError, match=r"model\.onnx"):
+        pictor.load(folder, backend="onnx")

@@ -189,7 +189,23 @@ def test_one_command_from_a_folder_to_a_model(base, few, kind, tmp_path, capsys)
     stamp = (run / "data" / "prepared.json").stat().st_mtime_ns
     assert main([*command, "--device", "cpu", "--minutes", "0.02", "--resume"]) == 0
     assert (run / "data" / "manifest.parquet").exists()
-    assert stamp <= (run / "data" / "prepared.json").stat().st_mtime_ns
+    assert stamp == (run / "data" / "prepared.json").stat().st_mtime_ns
+    # Another run does not take its folder, and other pictures not its place.
+    assert main([*command, "--device", "cpu"]) == 2
+    assert "is a run already" in capsys.readouterr().err
+    assert stamp == (run / "data" / "prepared.json").stat().st_mtime_ns
+    (few / "0.txt").write_text("another caption")
+    options = ["--size", "64", "--margin", "4", "--val", "0"]
+    assert main(["data", "prepare", str(few), "--out", str(run / "data"), *options]) == 0
+    assert main([*command, "--device", "cpu", "--minutes", "0.02", "--resume"]) == 2
+    assert "have changed since the run began" in capsys.readouterr().err
+
+
+def test_pictures_without_words_are_refused(base, few, tmp_path, capsys):
+    for file in few.glob("*.txt"):
+        file.unlink()
+    assert main(["train", "--data", str(few), "--base", str(base), "--run", str(tmp_path / "run")]) == 2
+    assert "none of 4 pictures has a caption" in capsys.readouterr().err
 
 
 def test_finetuning_begins_with_the_base(base, prepared):

@@ -8,12 +8,13 @@ from typing import Annotated
 
 import typer
 
+from pictor.cli._data_caption import caption
 from pictor.cli._data_check import check, dedupe, stats
 from pictor.cli._data_prepare import prepare
 from pictor.cli._data_sources import stoppable
 
 app = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
-for verb in (check, stats, dedupe, prepare):
+for verb in (check, stats, dedupe, caption, prepare):
     app.command()(verb)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import signal
 import sys
 import time
@@ -15,6 +16,7 @@ import typer
 from pictor.core.errors import InputError, MissingExtraError
 
 if TYPE_CHECKING:
+    from pictor.data.sources.registry import Opened
     from pictor.training.loop import Progress
     from pictor.training.recipe import Recipe
 
@@ -81,7 +83,7 @@ def train(
             expected="--kind and --base with --data alone",
             param="kind" if base is None else "base",
         )
-    resolved, folder = _recipe(recipe, data or [], kind, base, run, device)
+    resolved, folder = _recipe(recipe, data or [], kind, base, run, device, resume)
     if fit_minutes is not None:
         resolved = resolved.model_copy(update={"fit_minutes": fit_minutes})
     if track:
@@ -129,47 +131,107 @@ def train(
 
 
 def _recipe(
-    recipe: Path | None, data: list[str], kind: str, base: Path | None, run: Path | None, device: str
+    recipe: Path | None,
+    data: list[str],
+    kind: str,
+    base: Path | None,
+    run: Path | None,
+    device: str,
+    resume: bool,
 ) -> tuple[Recipe, Path]:
     """The recipe, and the folder of its run; with pictures they are prepared in there first."""
-    from pictor.training.recipe import read_recipe
+    from pictor.training.recipe import read_recipe, stored_recipe
 
     if recipe is not None:
         resolved = read_recipe(recipe)
         return resolved, run or Path("runs") / resolved.name
-    from pictor.engine.studio import load, model_folder
+    try:
+        from pictor.training.lock import held
+        from pictor.training.run_files import RECIPE
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(f"training needs {error.name}") from error
+    folder = run or Path("runs") / f"{kind}-{Path(data[0].rpartition(':')[0] or data[0]).name}"
+    if resume and (folder / RECIPE).is_file():
+        return stored_recipe(folder / RECIPE), folder  # which is bound to the pictures that it began with
+    if (folder / RECIPE).is_file():
+        raise InputError(
+            f"{folder} is a run already",
+            expected="a folder of its own for each run",
+            remedy="Pass --resume to go on with it, or --run for another folder.",
+            param="run",
+        )
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not _is_prepared(data):
+        raise InputError(
+            "pictures that are not prepared, under torchrun",
+            expected="a folder that `pictor data prepare` wrote",
+            remedy="Prepare them first, or let --processes start the processes.",
+            param="data",
+        )
+    if _is_prepared(data):
+        return _recipe_of(kind, Path(data[0]), base, device), folder
+    _recipe_of(kind, folder, base, device)  # wrong wishes are told before pictures are prepared
+    sources = _opened(data)
+    with held(folder):
+        pictures = _prepared(sources, folder / "data", _side(base))
+    return _recipe_of(kind, pictures, base, device), folder
 
+
+def _recipe_of(kind: str, data: Path, base: Path | None, device: str) -> Recipe:
     try:
         from pictor.training.devices import best_precision
         from pictor.training.kinds import recipe_of_kind
     except ModuleNotFoundError as error:
         raise MissingExtraError(f"training needs {error.name}") from error
-    place = model_folder(base)
-    width, height = load(place).traits.defaults.size
-    size = min(width, height)
-    folder = run or Path("runs") / f"{kind}-{Path(data[0].rpartition(':')[0] or data[0]).name}"
-    # Wrong wishes are told before pictures are prepared.
-    facts = {"base": place, "size": size, "precision": best_precision(device)}
-    recipe_of_kind(kind, data=folder, **facts)
-    return recipe_of_kind(kind, data=_prepared(data, folder / "data", size), **facts), folder
+    from pictor.engine.studio import model_folder
+
+    return recipe_of_kind(
+        kind, data=data, base=model_folder(base), size=_side(base), precision=best_precision(device)
+    )
 
 
-def _prepared(data: list[str], out: Path, size: int) -> Path:
-    """The folder that the pictures are prepared in: itself, where that has been done."""
-    if len(data) == 1 and (Path(data[0]) / "prepared.json").is_file():
-        return Path(data[0])
-    from pictor.cli._data_sources import opened, terms
+def _side(base: Path | None) -> int:
+    """Of the pictures that a model makes, in pixels."""
+    from pictor.engine.studio import load
+
+    return min(load(base).traits.defaults.size)
+
+
+def _is_prepared(data: list[str]) -> bool:
+    return len(data) == 1 and (Path(data[0]) / "prepared.json").is_file()
+
+
+def _opened(data: list[str]) -> list[Opened]:
+    from pictor.cli._data_sources import opened
+
+    return opened(data)
+
+
+def _prepared(sources: list[Opened], out: Path, size: int) -> Path:
+    """The folder that the pictures are prepared in.
+
+    Raises:
+        InputError: no picture has a caption.
+    """
+    from pictor.cli._data_sources import terms
     from pictor.data.buckets import Buckets
     from pictor.data.prepare import Settings, prepare
 
-    found = opened(data)
-    few = sum(len(entry.source) for entry in found) < _FEW
+    few = sum(len(entry.source) for entry in sources) < _FEW
     # Of few pictures none can be spared for validation.
     settings = Settings(buckets=Buckets.square(size), margin=size // 16, val=0.0 if few else 0.02)
     with terms(None) as how:
-        summary = prepare(found, out, settings, how)
+        summary = prepare(sources, out, settings, how)
     if summary["left_out"]:
         print(f"{out / 'left-out.jsonl'} names {summary['left_out']} pictures left out", file=sys.stderr)
+    if summary["without_caption"] == summary["prepared"]:
+        raise InputError(
+            f"none of {summary['prepared']} pictures has a caption",
+            expected="words to learn with the pictures",
+            remedy="Write them, or let `pictor data caption` do it.",
+            param="data",
+        )
+    if summary["without_caption"]:
+        print(f"warning: {summary['without_caption']} pictures have no caption", file=sys.stderr)
     return out
 
 

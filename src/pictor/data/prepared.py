@@ -134,6 +134,16 @@ class Prepared:
         _, rows = self._order.pictures(first, count)
         return [self._varied(first + place, row) for place, row in enumerate(rows.tolist())]
 
+    def as_it_is(self, number: int) -> Sample:
+        """The picture of sample `number` without any variation; see `plain`."""
+        _, rows = self._order.pictures(number, 1)
+        return self.plain(int(rows[0]))
+
+    @property
+    def used_sizes(self) -> list[tuple[int, int]]:
+        """Width and height of the buckets that hold pictures of this split."""
+        return [self.sizes[bucket] for bucket in np.unique(self._bucket[self.rows]).tolist()]
+
     def plain(self, row: int) -> Sample:
         """The picture in a row of the manifest as it is: its middle, and its first caption."""
         captions = self._captions[row].as_py()

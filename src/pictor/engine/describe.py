@@ -15,7 +15,7 @@ from pictor.families.parts.hub import fetch_of_transformers, is_hub_id
 from pictor.tasks.inputs import read_pixels
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from numpy.typing import NDArray
 
@@ -41,38 +41,59 @@ class Description:
     style: str | None = None
 
 
-def captioned(captioner: str | os.PathLike[str], image: Any, *, device: str = "auto") -> list[Description]:
-    """The sentence that a captioning model of transformers writes.
+def open_captioner(captioner: str | os.PathLike[str], *, device: str = "auto") -> Callable[[Pixels], str]:
+    """A captioning model of transformers: from a picture [H, W, 3] to a sentence.
 
     Args:
         captioner: its folder, or its name on the Hub.
-        image: a file's name, a PIL image, or uint8 pixels [H, W, 3].
         device: "cpu", "cuda", ...; "auto" is a GPU where there is one.
 
     Raises:
-        InputError: the picture cannot be read, or there is no such device.
+        InputError: there is no such device.
         ModelError: there is no such model.
         MissingExtraError: torch is not installed.
     """
     from pictor.backends.captioner import Captioner
 
-    picture = read_pixels(image, "image")
     named = not os.path.exists(captioner) and is_hub_id(str(captioner))
-    folder = fetch_of_transformers(str(captioner)) if named else Path(captioner)
-    return [Description(text=Captioner(folder, device=device)(picture))]
+    return Captioner(fetch_of_transformers(str(captioner)) if named else Path(captioner), device=device)
 
 
-def ranked(describer: Describer, picture: Pixels, texts: Sequence[str]) -> list[Description]:
+def captioned(captioner: str | os.PathLike[str], image: Any, *, device: str = "auto") -> list[Description]:
+    """The sentence that a captioning model of transformers writes; see `open_captioner`.
+
+    Raises:
+        InputError: the picture cannot be read.
+    """
+    picture = read_pixels(image, "image")
+    return [Description(text=open_captioner(captioner, device=device)(picture))]
+
+
+def ranked(
+    describer: Describer, picture: Pixels, texts: Sequence[str], top: int | None = None
+) -> list[Description]:
     """The given texts, the likeliest first.
 
     Args:
         describer: of a model.
         picture: [H, W, 3].
         texts: at least one.
+        top: how many at most; None is all.
+
+    Raises:
+        InputError: the text encoder cannot read a text whole.
     """
+    for text in texts:
+        if describer.too_long(text):
+            raise InputError(
+                f"among has a text of {len(text)} characters, {text[:40]!r}...",
+                expected="texts that the text encoder reads at once",
+                remedy="Say it in fewer words.",
+                param="among",
+            )
     likely = _probabilities(describer, describer.look(picture), texts)
     order = np.argsort(-likely, kind="stable")
-    return [Description(text=texts[at], probability=float(likely[at])) for at in order]
+    return [Description(text=texts[at], probability=float(likely[at])) for at in order[:top]]
 
 
 def described(describer: Describer, picture: Pixels, language: str, top: int) -> list[Description]:

@@ -17,6 +17,7 @@ from pictor.engine.describe import MAX_DESCRIPTIONS, Description, described, ran
 from pictor.engine.execute import Progress, execute
 from pictor.engine.pictures import Picture
 from pictor.families.bundle import Bundle, Opening
+from pictor.families.parts.describing import Describer
 from pictor.families.parts.hub import fetch, is_hub_id
 from pictor.families.parts.likeness import LikenessFiles
 from pictor.families.parts.lora import Lora
@@ -27,6 +28,7 @@ from pictor.tasks.inputs import read_pixels
 from pictor.tasks.registry import Task, all_verbs, task_of
 from pictor.tasks.wish import own_parameters
 
+_USUAL_TOP = 3
 OnProgress = Callable[[Progress], None]
 ShouldStop = Callable[[], bool]
 
@@ -157,36 +159,46 @@ class Studio:
         plan: Plan = task.plan(request, self.traits)
         return dataclasses.replace(plan, parameters=own_parameters(request, plan))
 
+    @property
+    def describer(self) -> Describer:
+        """What `describe` asks.
+
+        Raises:
+            InputError: the model does not describe.
+        """
+        if self.bundle.describer is None:
+            raise InputError(
+                f"{self.traits.name} does not {ABILITIES['describe']}",
+                expected="a model with an image_encoder/ and its vocabulary",
+                remedy="Name such a model, or a captioner.",
+                param="model",
+            )
+        return self.bundle.describer
+
     def describe(
-        self, image: Any, *, language: str = "en", top: int = 3, among: Sequence[str] = ()
+        self, image: Any, *, language: str = "en", top: int | None = None, among: Sequence[str] = ()
     ) -> list[Description]:
         """What a picture shows, the likeliest words first.
 
         Args:
             image: a file's name, a PIL image, or uint8 pixels [H, W, 3].
             language: of the captions, which are put together from the model's own words.
-            top: how many at most, from 1 to 6.
+            top: how many at most: captions from 1 to 6, or 3 where nothing is said; given texts all of them.
             among: rank these texts, and no captions of the model's own.
 
         Raises:
             InputError: the picture cannot be read, a parameter is out of range, or the model does not
                 describe.
         """
-        describer = self.bundle.describer
-        if describer is None:
-            raise InputError(
-                f"{self.traits.name} does not {ABILITIES['describe']}",
-                expected="a model with an image_encoder/ and its vocabulary",
-                remedy="Take the embedded model, or name a captioner.",
-                param="model",
-            )
-        check_integer(top, "top", 1, MAX_DESCRIPTIONS)
+        describer = self.describer
+        if top is not None:
+            check_integer(top, "top", 1, len(among) if among else MAX_DESCRIPTIONS)
         if isinstance(among, str) or any(not isinstance(text, str) or not text.strip() for text in among):
             raise InputError(f"among is {among!r}", expected="texts that are not empty", param="among")
         picture = read_pixels(image, "image")
         if among:
-            return ranked(describer, picture, among)
-        return described(describer, picture, language, top)
+            return ranked(describer, picture, among, top)
+        return described(describer, picture, language, _USUAL_TOP if top is None else top)
 
     def make(
         self,

@@ -24,7 +24,7 @@ from pictor.data.prepared import Variation
 from pictor.training.linear_code import patches
 from pictor.training.objectives import Batch
 from pictor.training.parts import encode
-from pictor.training.pictures import JUDGED_AT_ONCE, BookPictures, FolderPictures, Pictures
+from pictor.training.pictures import JUDGED_AT_ONCE, BookPictures, FolderPictures, Pictures, identity
 from pictor.training.recipe import Strict
 from pictor.training.tokenizer import tokenize
 
@@ -68,6 +68,8 @@ class CorpusKeys(Strict):
 
     data: Path | None = None
     """Folder that `pictor data prepare` wrote; without it the picturebook is drawn."""
+    data_identity: str | None = None
+    """Of the folder's manifest, where the run is to refuse other pictures than it began with."""
     variation: VariationTable = Variation()
     """[objective.variation]: how the pictures of `data` differ from time to time that they are seen."""
     empty_captions: float = Field(0.1, ge=0, le=1)
@@ -98,13 +100,20 @@ class CorpusKeys(Strict):
         """
         if self.data is None:
             return BookPictures(Picturebook(size, seed, self.font, self.mix))
+        if self.data_identity is not None and identity(self.data) != self.data_identity:
+            raise InputError(
+                f"the pictures of {self.data} have changed since the run began",
+                expected=f"those of identity {self.data_identity}",
+                remedy="Begin a run of its own with them.",
+                param="objective.data",
+            )
         found = FolderPictures(self.data, seed, self.variation)
         for width, height in found.sizes:
             if width % stride or height % stride or not 0.5 <= width * height / size**2 <= 2:
                 raise InputError(
                     f"{self.data} has pictures of {width}x{height}",
                     expected=f"sides that are multiples of {stride}, about {size}x{size}",
-                    remedy=f"Prepare them with --size {size}.",
+                    remedy=f"Prepare them with --size {size}, and --step {stride} where with --buckets.",
                     param="objective.data",
                 )
         return found

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from hashlib import sha256
+from hashlib import file_digest
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pictor.core.errors import InputError
 from pictor.data.manifest import MANIFEST
 from pictor.data.picturebook import Picturebook
-from pictor.data.prepared import Prepared, Variation
+from pictor.data.prepared import Prepared, Variation, read_summary
 
 _PURPOSE = 31
 """Number of the random stream that captions, times and noise are drawn from."""
@@ -37,6 +37,17 @@ class Shown(NamedTuple):
     caption: str
     rng: np.random.Generator
     """For what else has to be drawn for this sample."""
+
+
+def identity(folder: Path) -> str:
+    """Which pictures, captions and splits a prepared folder holds, in 16 hexadecimal digits.
+
+    Raises:
+        InputError: the folder is not whole.
+    """
+    read_summary(folder)
+    with (folder / MANIFEST).open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()[:16]
 
 
 class Pictures(Protocol):
@@ -71,7 +82,7 @@ class BookPictures:
     @property
     def facts(self) -> Mapping[str, Any]:
         book = {"seed": self.book.seed, "mix": asdict(self.book.mix)}
-        return {"corpus": self.book.identity, "picturebook": book}
+        return {"name": "picturebook", "corpus": self.book.identity, "picturebook": book}
 
     @property
     def sizes(self) -> Sequence[tuple[int, int]]:
@@ -120,7 +131,7 @@ class FolderPictures:
 
     @cached_property
     def _judged(self) -> Prepared:
-        """Held-out pictures as they are; where all were wanted for training, those."""
+        """Held-out pictures; where all were wanted for training, those."""
         try:
             return Prepared(self.folder, split="val", seed=self.seed, batch_size=JUDGED_AT_ONCE)
         except InputError:
@@ -128,18 +139,19 @@ class FolderPictures:
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        digest = sha256((self.folder / MANIFEST).read_bytes()).hexdigest()
-        return {"corpus": digest[:16], "data": {"pictures": len(self._seen)}}
+        name = self.folder.resolve().parent.name if self.folder.name == "data" else self.folder.name
+        pictures = {"pictures": len(self._seen)}
+        return {"name": name, "corpus": identity(self.folder), "data": pictures}
 
     @property
     def sizes(self) -> Sequence[tuple[int, int]]:
-        return self._seen.sizes
+        return self._seen.used_sizes
 
     def in_batches(self, size: int) -> Pictures:
         return replace(self, batch_size=size)
 
     def shown(self, number: int, held_out: bool) -> Shown:
-        sample = (self._judged if held_out else self._seen).sample(number)
+        sample = self._seen.sample(number) if not held_out else self._judged.as_it_is(number)
         key = np.array([self.seed, _PURPOSE], np.uint64)
         counter = np.array([0, 0, int(held_out), number], np.uint64)
         rng = np.random.Generator(np.random.Philox(key=key, counter=counter))

@@ -76,7 +76,6 @@ def write_pipeline(
         "size": [facts.size, facts.size],
     }
     sheet = {
-        "name": "picturebook",
         "defaults": defaults,
         "sizes": {"min": facts.size // 2, "max": facts.size * 2},
         **facts.corpus,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -97,6 +98,21 @@ def read_recipe(path: Path) -> Recipe:
             expected="a TOML file",
             remedy="mend the file",
             param="recipe",
+        ) from error
+    return validated(Recipe, table, f"recipe {path}")
+
+
+def stored_recipe(path: Path) -> Recipe:
+    """The resolved recipe of a run, from its recipe.json; keys that it did not know have their defaults.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path} cannot be read ({error})", expected="the recipe of a run", param="run"
         ) from error
     return validated(Recipe, table, f"recipe {path}")
 

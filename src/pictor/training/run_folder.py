@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from pictor.core.errors import InputError
 from pictor.engine.files import write_file
 from pictor.training.checkpoints import latest_checkpoint
-from pictor.training.recipe import WATCHING, Recipe, validated
+from pictor.training.recipe import WATCHING, Recipe, stored_recipe
 from pictor.training.run_files import CHECKPOINTS, RECIPE
 
 
@@ -35,10 +34,8 @@ def claim(run: Path, recipe: Recipe, resume: bool) -> Path | None:
             remedy="Pass --resume to go on, or --run for another folder.",
             param="run",
         )
-    # Compared as JSON, where a tuple that was written comes back as the list it became; read as a recipe
-    # first, since keys that the run did not know have their defaults.
-    begun = validated(Recipe, json.loads(stored.read_text(encoding="utf-8")), f"recipe {stored}")
-    if _decisive(begun) != _decisive(recipe):
+    # Compared as JSON, where a tuple that was written comes back as the list it became.
+    if _decisive(stored_recipe(stored)) != _decisive(recipe):
         raise InputError(
             f"run {run} was started with another recipe",
             expected=f"the recipe in {stored}",

@@ -9,6 +9,7 @@ from typing import Any
 from pictor.core.errors import InputError
 from pictor.data.prepare import SUMMARY
 from pictor.data.prepared import Prepared
+from pictor.training.pictures import identity
 from pictor.training.recipe import Recipe, validated
 
 _LOOKED_AT, _PREVIEWS = 60, 6
@@ -41,15 +42,15 @@ def recipe_of_kind(kind: str, *, data: Path, base: Path, size: int, precision: s
         for key, value in table["objective"].items()
     }
     table["objective"] = objective | {"data": str(data), "size": size}
-    if prompts := _first_captions(data):
-        table["preview_prompts"] = prompts
+    if (data / SUMMARY).is_file():
+        table["objective"]["data_identity"] = identity(data)
+        if prompts := _first_captions(data):
+            table["preview_prompts"] = prompts
     return validated(Recipe, table | {"precision": precision}, f"kind {kind}")
 
 
 def _first_captions(data: Path) -> list[str]:
-    """A few different ones of the pictures to be learnt, for previews; none before they are prepared."""
-    if not (data / SUMMARY).is_file():
-        return []
+    """A few different ones of the pictures to be learnt, for previews."""
     pictures = Prepared(data)
     captions = (pictures.plain(row).caption for row in pictures.rows[:_LOOKED_AT].tolist())
     return [text for text in dict.fromkeys(captions) if text][:_PREVIEWS]

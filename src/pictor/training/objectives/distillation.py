@@ -312,7 +312,8 @@ class DistillationObjective:
                 made = eps - mean_velocity(self.module.velocity(words_BTD), eps, one, zero, few)
                 strayed = eps - mean_velocity(teacher, eps, one, zero, few)
                 errors.append(torch.stack([single, F.mse_loss(made, wanted), F.mse_loss(strayed, wanted)]))
-        names = ("held_out_mse", "path_mse", "teacher_path_mse_in_few_steps")
+        kind = "held_out" if self.source.pictures.has_held_out else "seen"
+        names = (f"{kind}_mse", "path_mse", "teacher_path_mse_in_few_steps")
         return dict(zip(names, torch.stack(errors).mean(0).tolist(), strict=True))
 
     def save(self, folder: Path) -> None:
