@@ -55,10 +55,10 @@ def made(*wishes: str, size: int = 3) -> list[Part]:
 
 def test_crashes_and_hangs_are_blamed_on_their_pictures() -> None:
     wishes = ["", "crash", "", "hang", "crash", "", "", ""]
-    found = {
-        part.number: answer
-        for part, answer in Crew(Trying(), Terms(workers=2, patience=1.0)).results(iter(made(*wishes)))
-    }
+    found, blamed = {}, {}
+    for part, answer in Crew(Trying(), Terms(workers=2, patience=1.0)).results(iter(made(*wishes))):
+        found[part.number], blamed[part.number] = answer, part.blamed
+    assert blamed == {0: {1}, 1: {0, 1}, 2: set()}
     crashed, hung = "crashed the process that decoded it", "was not decoded within 1 s"
     assert [found[number] for number in range(3)] == [
         ["done", crashed, "done"],
@@ -115,6 +115,9 @@ def test_parts_mark_what_is_flawed_or_quarantined(tmp_path: Path) -> None:
         {},
     ]
     assert quarantine.unmet == ["a.png", "z\udcff.png"]
+    strange = Finding(place, "a\u2028b.png", "small", "is\x85small")
+    assert extended(listing, [strange]) == 1
+    assert Quarantine(listing).reason(place, strange.key) == "is\x85small"
     listing.write_text("{}\n")
     with pytest.raises(InputError, match="line 1 of"):
         Quarantine(listing)

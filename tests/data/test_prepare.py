@@ -6,9 +6,11 @@ import hashlib
 import json
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -202,6 +204,57 @@ def test_a_folder_that_holds_something_else_is_left_alone(tmp_path: Path) -> Non
         run(source, tmp_path / "out", Settings(buckets=Buckets.square(32)))
     assert digests(tmp_path / "out") == before
     assert digests(tmp_path / "full").keys() == {"mine.txt"}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="locks of other processes")
+@pytest.mark.usefixtures("here")
+def test_one_process_prepares_a_folder(tmp_path: Path) -> None:
+    import fcntl
+
+    source, out = make(tmp_path / "pics", 3), tmp_path / "out"
+    run(source, out)
+    shutil.copytree(out, tmp_path / "before")
+    writing = out / "shards" / ".00000.rgb.7"
+    writing.write_bytes(b"of the other process")
+    with (out / ".lock").open("rb") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        with pytest.raises(InputError, match="is being prepared by another process"):
+            run(source, out)
+    assert writing.exists()
+    run(source, out)
+    assert digests(out) == digests(tmp_path / "before")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files that are no text")
+@pytest.mark.usefixtures("here")
+def test_names_that_are_no_text(tmp_path: Path) -> None:
+    source = make(tmp_path / "b\udcff", 3)
+    (source / "0000.png").rename(source / "\udcfe.png")
+    (source / "0000.txt").rename(source / "\udcfe.txt")
+    out = tmp_path / "out"
+    settings = Settings(buckets=SETTINGS.buckets, val=0)
+    assert run(source, out, settings)["prepared"] == 3
+    rows = parquet.read_table(out / "manifest.parquet").to_pylist()
+    assert {row["source"] for row in rows} == {"b\\udcff"}
+    assert "\\udcfe.png" in {row["key"] for row in rows}
+    assert len(Prepared(out)) == 3
+    assert json.loads((out / "prepared.json").read_bytes())["sources"][0]["place"] == str(source)
+
+
+@pytest.mark.usefixtures("here")
+def test_a_part_with_a_picture_that_crashed_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def results(self, jobs):  # type: ignore[no-untyped-def]
+        for part in jobs:
+            worked.append(part.number)
+            blamed = replace(part, bad={**part.bad, 1: "crashed"}, blamed=frozenset([1]))
+            yield part, self._work(blamed, lambda index: None)
+
+    worked: list[int] = []
+    monkeypatch.setattr(Crew, "results", results)
+    source = make(tmp_path / "pics", 6)
+    for _ in range(2):
+        assert run(source, tmp_path / "out")["left_out"] == 2
+    assert worked == [0, 1]
 
 
 @pytest.mark.usefixtures("here")

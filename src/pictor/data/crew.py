@@ -42,6 +42,8 @@ class Part:
     records: Sequence[Record]
     bad: dict[int, str] = field(default_factory=dict)
     """Places in the part that must not be read, and why."""
+    blamed: frozenset[int] = frozenset()
+    """Those of them that crashed or kept a worker; what the part was made of does not depend on them."""
 
 
 At = Callable[[int], None]
@@ -222,5 +224,5 @@ class Crew(Generic[R]):
                 remedy="Is there memory enough? Go on with fewer --workers.",
             )
         fresh = _Worker(self._work)
-        fresh.give(replace(part, bad={**part.bad, place: why}))
+        fresh.give(replace(part, bad={**part.bad, place: why}, blamed=part.blamed | {place}))
         workers[workers.index(worker)] = fresh

@@ -65,7 +65,8 @@ def write_manifest(out: Path, count: int) -> dict[str, Any]:
                 named = {"source": row["source"], "key": row["key"], "reason": row["left_out"]}
                 left_out.write(json_line(named))
                 continue
-            batch.append(row | {"key": _text(row["key"]), "captions": list(map(_text, row["captions"]))})
+            words = {name: as_text(row[name]) for name in ("source", "key", "licence")}
+            batch.append(row | words | {"captions": [as_text(text) for text in row["captions"]]})
             if len(batch) == _ROWS:
                 writer.write_table(pa.Table.from_pylist(batch, columns))
                 batch = []
@@ -82,7 +83,7 @@ def _rows(out: Path, count: int) -> Iterator[dict[str, Any]]:
                 yield json.loads(line)
 
 
-def _text(text: str) -> str:
+def as_text(text: str) -> str:
     """Text that UTF-8 can hold: names of files may have bytes that are none."""
     return text.encode("utf-8", "backslashreplace").decode()
 

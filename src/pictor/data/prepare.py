@@ -27,14 +27,15 @@ from pathlib import Path
 from typing import Any
 
 from pictor.core.errors import Cancelled, InputError, MissingExtraError
+from pictor.data import lock
 from pictor.data.buckets import Buckets, bucket_name
 from pictor.data.crew import IDLE, PART, At, Crew, Part, Terms, parts
 from pictor.data.decoding import Pixels, Unusable, decode_to
-from pictor.data.manifest import write_manifest
+from pictor.data.manifest import as_text, write_manifest
 from pictor.data.quarantine import Quarantine
 from pictor.data.sources.registry import Opened
 from pictor.data.sources.source import Record
-from pictor.data.whole_files import json_line, whole_file
+from pictor.data.whole_files import json_line, json_text, whole_file
 
 FORMAT = 1
 """Of the folder; counts up when what is in it changes its meaning."""
@@ -87,7 +88,7 @@ def prepare(
         What `prepared.json` holds.
 
     Raises:
-        InputError: the folder holds something else, or the disk is too small.
+        InputError: the folder holds something else, another process prepares it, or the disk is too small.
         MissingExtraError: pyarrow is not installed.
         Cancelled: stopped on request; the same call goes on.
     """
@@ -95,7 +96,21 @@ def prepare(
         import pyarrow  # noqa: F401
     except ImportError:
         raise MissingExtraError("writing the manifest needs pyarrow", extra="data") from None
-    terms = terms or Terms()
+    _refuse_strange(out)
+    busy = InputError(
+        f"{out} is being prepared by another process",
+        expected="a folder that nobody works on",
+        remedy="Wait for it, or give another folder.",
+        param="out",
+    )
+    with lock.held(out / lock.LOCK, busy):
+        return _prepared(opened, out, settings, terms or Terms(), quarantine)
+
+
+def _prepared(
+    opened: Sequence[Opened], out: Path, settings: Settings, terms: Terms, quarantine: Quarantine | None
+) -> dict[str, Any]:
+    """`prepare`, where nobody else works on the folder."""
     total = sum(len(entry.source) for entry in opened)
     _claim(out, settings)
     _check_space(out, settings, total)
@@ -116,13 +131,18 @@ def prepare(
     summary = {
         **settings.record(),
         "sources": [
-            {"name": entry.name, "place": entry.place, "kind": entry.kind, "weight": str(entry.weight)}
+            {
+                "name": as_text(entry.name),
+                "place": entry.place,
+                "kind": entry.kind,
+                "weight": str(entry.weight),
+            }
             for entry in opened
         ],
         **counts,
     }
     with whole_file(out / SUMMARY) as file:
-        file.write((json.dumps(summary, indent=1, ensure_ascii=False) + "\n").encode())
+        file.write(json_text(summary, indent=1))
     return summary
 
 
@@ -214,7 +234,8 @@ def _identity(part: Part) -> str:
     digest = hashlib.sha256()
     for record in part.records:
         digest.update(repr(record).encode("utf-8", "surrogateescape"))
-    digest.update(repr(sorted(part.bad.items())).encode("utf-8", "surrogateescape"))
+    known = sorted((place, why) for place, why in part.bad.items() if place not in part.blamed)
+    digest.update(repr(known).encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
 
 
@@ -229,22 +250,27 @@ def _is_made(out: Path, part: Part) -> bool:
     return bool(head == {"identity": _identity(part), "bytes": size})
 
 
-def _claim(out: Path, settings: Settings) -> None:
-    """Take the folder for these settings, or refuse one that holds something else."""
-    stored = out / SETTINGS
-    if stored.is_file():
-        if json.loads(stored.read_text(encoding="utf-8")) != settings.record():
-            raise InputError(
-                f"{out} was prepared with other settings",
-                expected=f"those in {stored}",
-                remedy="Give those to go on with it, or another folder.",
-                param="out",
-            )
-    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+def _refuse_strange(out: Path) -> None:
+    """Refuse a folder that holds something else, before anything is written into it."""
+    if (out / SETTINGS).is_file() or not out.exists():
+        return
+    if not out.is_dir() or any(path.name != lock.LOCK for path in out.iterdir()):
         raise InputError(
             f"{out} is not empty",
             expected="a folder of its own for the prepared pictures",
             remedy="Give a folder that does not exist yet.",
+            param="out",
+        )
+
+
+def _claim(out: Path, settings: Settings) -> None:
+    """Take the folder for these settings, or refuse one of others."""
+    stored = out / SETTINGS
+    if stored.is_file() and json.loads(stored.read_text(encoding="utf-8")) != settings.record():
+        raise InputError(
+            f"{out} was prepared with other settings",
+            expected=f"those in {stored}",
+            remedy="Give those to go on with it, or another folder.",
             param="out",
         )
     for name in ("shards", "parts"):

@@ -44,13 +44,13 @@ class Quarantine:
                 expected="a list that `pictor data check --quarantine` wrote",
                 param="quarantine",
             )
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        for number, line in enumerate(path.read_bytes().splitlines(), 1):
             try:
                 row = json.loads(line)
                 self._reasons[row["source"], row["key"]] = str(row["reason"])
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, RecursionError):
                 raise InputError(
-                    f"line {number} of {path} is {line[:80]!r}",
+                    f"line {number} of {path} is {line[:80].decode(errors='replace')!r}",
                     expected='{"source": ..., "key": ..., "reason": ...}',
                     param="quarantine",
                 ) from None

@@ -36,8 +36,13 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
 
 
 def json_line(row: dict[str, Any]) -> bytes:
-    """A line of a JSON-lines file; letters stay readable but for names of files that are no text."""
+    """A line of a JSON-lines file."""
+    return json_text(row)
+
+
+def json_text(row: dict[str, Any], indent: int | None = None) -> bytes:
+    """A JSON object; letters stay readable, unless it has names of files that are no text."""
     try:
-        return f"{json.dumps(row, ensure_ascii=False)}\n".encode()
+        return f"{json.dumps(row, indent=indent, ensure_ascii=False)}\n".encode()
     except UnicodeEncodeError:
-        return f"{json.dumps(row)}\n".encode()
+        return f"{json.dumps(row, indent=indent)}\n".encode()
