@@ -17,7 +17,9 @@ from pictor.data.buckets import Buckets
 from pictor.data.checks import Limits, check, dedupe
 from pictor.data.crew import Crew, Terms
 from pictor.data.prepare import Settings, prepare
+from pictor.data.sources.folder import PictureFolder
 from pictor.data.sources.registry import open_sources
+from pictor.data.survey import records_at
 
 
 @pytest.fixture
@@ -190,3 +192,28 @@ def test_a_thousand_damaged_files_are_survived(tmp_path: Path) -> None:
     assert summary["prepared"] + summary["left_out"] == 1000
     # JPEGs are decoded small, which meets fewer of their defects and never others.
     assert 0.8 * report.counts["unreadable"] < summary["left_out"] <= report.counts["unreadable"]
+
+
+def test_findings_are_named_in_one_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        for number in range(4):
+            (tmp_path / name / f"{number}.png").touch()
+    opened = open_sources([str(tmp_path / "one"), str(tmp_path / "two")])
+    begun: list[int] = []
+    records = PictureFolder.records
+
+    def counted(self: PictureFolder, first: int = 0):  # type: ignore[no-untyped-def]
+        begun.append(first)
+        return records(self, first)
+
+    monkeypatch.setattr(PictureFolder, "records", counted)
+    found = records_at(opened, [6, 1, 3, 6, 5])
+    assert {number: record.key for number, (_, record) in found.items()} == {
+        1: "1.png",
+        3: "3.png",
+        5: "1.png",
+        6: "2.png",
+    }
+    assert {found[1][0], found[5][0]} == {str(tmp_path / "one"), str(tmp_path / "two")}
+    assert begun == [1, 1]

@@ -39,6 +39,33 @@ def test_a_hundred_thousand_take_seconds() -> None:
     assert time.process_time() - started < 30  # about one; a comparison of all would take minutes
 
 
+def test_thousands_that_look_the_same_take_seconds() -> None:
+    """In equal colours and in different ones, of equal and of nearly equal gradients."""
+    hashes = np.arange(20_000, dtype=np.uint64) % np.uint64(2)
+    colours = np.zeros((20_000, 192), np.uint8)
+    colours[::2] = np.linspace(0, 255, 10, dtype=np.uint8)[np.arange(10_000) % 10, None]
+    started = time.process_time()
+    found = losers(hashes, colours, np.full(20_000, 64), 4)
+    assert time.process_time() - started < 10  # a fraction of one; all pairs would be two hundred million
+    kept = set(range(20_000)) - set(found)
+    assert kept == {2 * number for number in range(10)}
+    assert {found[19_999], found[19_980]} == {0}
+
+
+@given(st.lists(st.tuples(st.integers(0, 7), st.integers(0, 2), st.integers(1, 2)), max_size=12))
+def test_losers_are_those_that_comparing_all_finds(drawn: list[tuple[int, int, int]]) -> None:
+    rows = sorted(range(len(drawn)), key=lambda place: (-drawn[place][2], place))
+    wanted: dict[int, int] = {}
+    for number, first in enumerate(rows):
+        for second in rows[number + 1 :] if first not in wanted else ():
+            near = (drawn[first][0] ^ drawn[second][0]).bit_count() <= 1
+            if near and abs(drawn[first][1] - drawn[second][1]) <= 1:
+                wanted.setdefault(second, first)
+    hashes = np.array([row[0] for row in drawn], np.uint64)
+    colours = np.repeat(np.array([row[1] * 8 for row in drawn], np.uint8)[:, None], 192, axis=1)
+    assert losers(hashes, colours, np.array([row[2] for row in drawn], np.int64), 1) == wanted
+
+
 def scene(seed: int, size: tuple[int, int]) -> Image.Image:
     coarse = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), np.uint8)
     return Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from pictor.data.crew import Terms
 from pictor.data.duplicates import MAX_DISTANCE, losers
 from pictor.data.quarantine import Finding, Quarantine
 from pictor.data.sources.registry import Opened
-from pictor.data.survey import Surveyed, record_at, survey
+from pictor.data.survey import Surveyed, records_at, survey
 
 KINDS = {
     "unreadable": "cannot be read, or only in part",
@@ -131,11 +132,10 @@ class _Contents:
         numbers = np.flatnonzero(self._known)
         _, first, back = np.unique(self._hashes[numbers], axis=0, return_index=True, return_inverse=True)
         originals = numbers[first[back.reshape(-1)]]
-        for number, original in zip(numbers.tolist(), originals.tolist(), strict=True):
-            if number != original:
-                place, record = record_at(opened, number)
-                other = _name(opened, original, place)
-                yield number, Finding(place, record.key, "duplicate", f"has the same bytes as {other}")
+        copies = numbers != originals
+        pairs = list(zip(numbers[copies].tolist(), originals[copies].tolist(), strict=True))
+        for number, place, key, other in _named(opened, pairs):
+            yield number, Finding(place, key, "duplicate", f"has the same bytes as {other}")
 
 
 def dedupe(
@@ -174,15 +174,18 @@ def dedupe(
             colours[seen.number] = np.frombuffer(mark.colours, np.uint8)
     numbers = np.flatnonzero(known)
     found = losers(hashes[numbers], colours[numbers], areas[numbers], distance)
-    findings = []
-    for loser in sorted(found):
-        place, record = record_at(opened, int(numbers[loser]))
-        other = _name(opened, int(numbers[found[loser]]), place)
-        findings.append(Finding(place, record.key, "look-alike", f"looks like {other}, which is kept"))
+    pairs = [(int(numbers[loser]), int(numbers[found[loser]])) for loser in sorted(found)]
+    findings = [
+        Finding(place, key, "look-alike", f"looks like {other}, which is kept")
+        for _, place, key, other in _named(opened, pairs)
+    ]
     return total - len(numbers), findings
 
 
-def _name(opened: Sequence[Opened], number: int, place: str) -> str:
-    """What a picture is called by one at a place."""
-    there, record = record_at(opened, number)
-    return record.key if there == place else f"{record.source}/{record.key}"
+def _named(opened: Sequence[Opened], pairs: Sequence[tuple[int, int]]) -> Iterator[tuple[int, str, str, str]]:
+    """For two pictures by number: the first one's number, place and key, and what it may call the second."""
+    known = records_at(opened, chain.from_iterable(pairs))
+    for number, other in pairs:
+        place, record = known[number]
+        there, second = known[other]
+        yield number, place, record.key, second.key if there == place else f"{second.source}/{second.key}"

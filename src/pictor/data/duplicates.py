@@ -64,8 +64,12 @@ def near_pairs(hashes: NDArray[np.uint64], distance: int) -> NDArray[np.int64]:
     found = [np.empty((0, 2), np.int64)]
     ones = [np.mean(hashes >> np.uint64(bit) & np.uint64(1)) if len(hashes) else 0.0 for bit in range(64)]
     telling = np.argsort(np.abs(np.array(ones) - 0.5), kind="stable")
-    for first in range(distance + 1):
-        band = hashes & np.bitwise_or.reduce(np.uint64(1) << telling[first :: distance + 1].astype(np.uint64))
+    masks = [
+        np.bitwise_or.reduce(np.uint64(1) << telling[first :: distance + 1].astype(np.uint64))
+        for first in range(distance + 1)
+    ]
+    for number, mask in enumerate(masks):
+        band = hashes & mask
         order = np.argsort(band, kind="stable")
         band, ordered = band[order], hashes[order]
         starts = np.arange(len(band))
@@ -74,10 +78,14 @@ def near_pairs(hashes: NDArray[np.uint64], distance: int) -> NDArray[np.int64]:
             starts = starts[band[starts] == band[starts + gap]]
             if not len(starts):
                 break
-            near = starts[np.bitwise_count(ordered[starts] ^ ordered[starts + gap]) <= distance]
+            differing = ordered[starts] ^ ordered[starts + gap]
+            fresh = np.bitwise_count(differing) <= distance
+            for earlier in masks[:number]:  # those that agree in its band have been found there
+                fresh &= differing & earlier != 0
+            near = starts[fresh]
             found.append(np.stack([order[near], order[near + gap]], axis=1))
     pairs = np.sort(np.concatenate(found), axis=1)
-    return np.unique(pairs, axis=0)
+    return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
 
 
 def losers(
@@ -95,19 +103,45 @@ def losers(
         For each of them the one that is kept in its place, itself kept.
     """
     rank = np.lexsort((np.arange(len(areas)), -areas))
-    pairs = near_pairs(hashes[rank], distance)
+    ranked = colours[rank]
+    unique, group = np.unique(hashes[rank], return_inverse=True)
+    members = _Lists(group, np.arange(len(rank)), len(unique))
+    pairs = near_pairs(unique, distance)
+    near = _Lists(pairs.reshape(-1), pairs[:, ::-1].reshape(-1), len(unique))
+    company = (members.lengths > 1) | (near.lengths > 0)
+    undecided = np.ones(len(rank), bool)
     kept_for: dict[int, int] = {}
-    for first, second in pairs[_alike(colours[rank], pairs)].tolist():
-        # In order of rank: whether the first is kept itself has been decided before.
-        if first not in kept_for:
-            kept_for.setdefault(second, first)
-    return {int(rank[loser]): int(rank[winner]) for loser, winner in kept_for.items()}
+    for first in np.flatnonzero(company[group]).tolist():
+        if not undecided[first]:
+            continue
+        # In order of rank, so that it is kept, and what looks like it need not be compared with others.
+        undecided[first] = False
+        others = np.concatenate([members[like] for like in (group[first], *near[group[first]])])
+        others = others[undecided[others]]
+        lost = others[_alike(ranked, first, others)]
+        undecided[lost] = False
+        kept_for.update(dict.fromkeys(rank[lost].tolist(), int(rank[first])))
+    return kept_for
 
 
-def _alike(colours: NDArray[np.uint8], pairs: NDArray[np.int64], block: int = 100_000) -> NDArray[np.bool_]:
-    same = np.empty(len(pairs), bool)
-    for start in range(0, len(pairs), block):
-        left, right = pairs[start : start + block].T
-        gap = colours[left].astype(np.float32) - colours[right]
+class _Lists:
+    """Values by their keys, 0 to count - 1, in the order in which they are given."""
+
+    def __init__(self, keys: NDArray[np.int64], values: NDArray[np.int64], count: int) -> None:
+        self._values = values[np.argsort(keys, kind="stable")]
+        self.lengths = np.bincount(keys, minlength=count)
+        self._ends = np.cumsum(self.lengths)
+
+    def __getitem__(self, key: int) -> NDArray[np.int64]:
+        return self._values[self._ends[key] - self.lengths[key] : self._ends[key]]
+
+
+def _alike(
+    colours: NDArray[np.uint8], one: int, others: NDArray[np.int64], block: int = 20_000
+) -> NDArray[np.bool_]:
+    """Which of others have the colours of one."""
+    same = np.empty(len(others), bool)
+    for start in range(0, len(others), block):
+        gap = colours[others[start : start + block]].astype(np.float32) - colours[one]
         same[start : start + block] = np.sqrt(np.mean(gap * gap, axis=1)) <= _SAME_COLOURS
     return same

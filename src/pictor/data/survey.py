@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
+
+import numpy as np
 
 from pictor.data.crew import At, Crew, Part, Terms, parts
 from pictor.data.decoding import Look, Unusable, decode, decode_to, look
@@ -104,10 +106,17 @@ def survey(
         terms.report(done, total)
 
 
-def record_at(opened: Sequence[Opened], number: int) -> tuple[str, Record]:
-    """The place and the record of a number among those of all sources."""
+def records_at(opened: Sequence[Opened], numbers: Iterable[int]) -> dict[int, tuple[str, Record]]:
+    """The places and the records of numbers among those of all sources, in one pass over these."""
+    found: dict[int, tuple[str, Record]] = {}
+    wanted = np.unique(np.fromiter(numbers, np.int64))
+    before = 0
     for entry in opened:
-        if number < len(entry.source):
-            return entry.place, next(entry.source.records(number))
-        number -= len(entry.source)
-    raise IndexError(number)
+        end = before + len(entry.source)
+        here = wanted[(wanted >= before) & (wanted < end)].tolist()
+        if here:
+            records = enumerate(entry.source.records(here[0] - before), here[0])
+            for number in here:
+                found[number] = entry.place, next(record for at, record in records if at == number)
+        before = end
+    return found
