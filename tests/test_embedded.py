@@ -111,3 +111,36 @@ def test_diffusers_makes_the_same_picture() -> None:
     ours = decoded(bundle, stage_latents(bundle, stage, [0, 1]))
     assert ours.std() > 0.1
     np.testing.assert_allclose(ours, theirs, atol=1e-3)
+
+
+def test_its_enlarger_comes_nearer_than_bicubic(studio: pictor.Studio) -> None:
+    """Pictures of its own, made small and enlarged again."""
+    from PIL import Image
+
+    def error(image: Image.Image, whole: Image.Image) -> float:
+        return float(np.square(np.asarray(image, float) - np.asarray(whole, float)).mean())
+
+    for prompt in ("a red apple on grass", "a yellow car on a white background"):
+        whole = studio.generate(prompt, seed=1)[0].image
+        small = whole.resize((64, 64), Image.Resampling.BICUBIC)
+        [large] = studio.upscale(small, scale=2)
+        assert large.image.size == whole.size
+        bicubic = small.resize(whole.size, Image.Resampling.BICUBIC)
+        assert error(large.image, whole) < 0.95 * error(bicubic, whole)
+
+
+def test_two_objects_stand_as_the_prompt_says(studio: pictor.Studio) -> None:
+    """The colours of an apple and a car, on the sides where they belong."""
+    for left, right, prompt in (
+        ("red", "blue", "a red apple left of a blue car"),
+        ("blue", "red", "a red apple right of a blue car"),
+    ):
+        made = studio.generate(prompt, seed=0, count=4)
+        right_way = 0
+        for picture in made:
+            pixels = np.asarray(picture.image, float)
+            near = [np.square(pixels - COLOURS[name]).sum(2) < 90**2 for name in (left, right)]
+            if all(mask.any() for mask in near):
+                first, second = (float(np.nonzero(mask)[1].mean()) for mask in near)
+                right_way += first < second
+        assert right_way >= 3, prompt
