@@ -71,7 +71,7 @@ def test_an_interrupted_call_goes_on(pictures, tmp_path):
     with pytest.raises(Cancelled, match="stopped after 3 of 5"):
         caption(source(pictures), out, remembered, by="test", should_stop=lambda: len(asked) == 2)
     assert not out.exists()
-    [draft] = tmp_path.glob(".metadata*")
+    [draft] = tmp_path.glob(".metadata*.part")
     draft.write_bytes(draft.read_bytes() + b'{"file_name": "3.p')  # as a power cut leaves it
     done = caption(source(pictures), out, remembered, by="test")
     assert asked == [0, 100, 150]

@@ -19,8 +19,8 @@ Sources = Annotated[
     list[str],
     typer.Argument(
         metavar="SOURCE...",
-        help="Folders of pictures with .txt or metadata.jsonl, parquet or tar files, data sets of the Hub; "
-        "cats:2.5 for a weight.",
+        help="Folders of pictures with .txt or metadata.jsonl, parquet or tar files, data sets of the Hub"
+        " (hf:OWNER/NAME); cats:2.5 for a weight.",
     ),
 ]
 ImageColumn = Annotated[

@@ -150,7 +150,7 @@ def _recipe(
         from pictor.training.run_files import RECIPE
     except ModuleNotFoundError as error:
         raise MissingExtraError(f"training needs {error.name}") from error
-    folder = run or Path("runs") / f"{kind}-{Path(data[0].rpartition(':')[0] or data[0]).name}"
+    folder = run or Path("runs") / f"{kind}-{_called(data[0])}"
     if resume and (folder / RECIPE).is_file():
         return stored_recipe(folder / RECIPE), folder  # which is bound to the pictures that it began with
     if (folder / RECIPE).is_file():
@@ -174,6 +174,13 @@ def _recipe(
     with held(folder):
         pictures = _prepared(sources, folder / "data", _side(base))
     return _recipe_of(kind, pictures, base, device), folder
+
+
+def _called(source: str) -> str:
+    """The name of a source, without where it is from and its weight."""
+    place, colon, weight = source.removeprefix("hf:").rpartition(":")
+    weighted = colon and weight.replace(".", "", 1).isdecimal()
+    return Path(place if weighted else source.removeprefix("hf:")).resolve().name
 
 
 def _recipe_of(kind: str, data: Path, base: Path | None, device: str) -> Recipe:

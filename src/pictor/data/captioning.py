@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from pictor.core.errors import Cancelled, InputError
 from pictor.data.decoding import Unusable, decode
+from pictor.data.lock import held
 from pictor.data.sources.registry import Opened
 from pictor.data.sources.source import Record
 from pictor.data.whole_files import json_line, whole_file
@@ -78,25 +79,30 @@ def caption(
     out.parent.mkdir(parents=True, exist_ok=True)
     draft = out.with_name(f".{out.name}.part")
     total, found = len(opened.source), Captioned()
-    done = _begun(draft, {"source": opened.place, "by": by, "again": again})
-    with draft.open("ab") as file:
-        for number, record in enumerate(opened.source.records(), start=1):
-            if record.key not in done:
-                _row(record, file, say, found, again)
-            elif done[record.key]:
-                found.said += 1
-            else:
-                found.kept += 1
-            if on_progress is not None:
-                on_progress(number, total)
-            if should_stop is not None and should_stop() and number < total:
-                raise Cancelled(
-                    f"stopped after {number} of {total} pictures", remedy="Run the same command to go on."
-                )
-    with whole_file(out) as file, draft.open("rb") as made:
-        made.readline()  # of whose work it is
-        shutil.copyfileobj(made, file)
-    draft.unlink()
+    busy = InputError(
+        f"{out} is being written by another process", expected="one that writes it", param="out"
+    )
+    with held(out.with_name(f".{out.name}.lock"), busy):
+        done = _begun(draft, {"source": opened.place, "by": by, "again": again})
+        with draft.open("ab") as file:
+            for number, record in enumerate(opened.source.records(), start=1):
+                if record.key not in done:
+                    _row(record, file, say, found, again)
+                elif done[record.key]:
+                    found.said += 1
+                else:
+                    found.kept += 1
+                if on_progress is not None:
+                    on_progress(number, total)
+                if should_stop is not None and should_stop() and number < total:
+                    raise Cancelled(
+                        f"stopped after {number} of {total} pictures", remedy="Run the same command to go on."
+                    )
+        with whole_file(out) as file, draft.open("rb") as made:
+            made.readline()  # of whose work it is
+            shutil.copyfileobj(made, file)
+        draft.unlink()
+    out.with_name(f".{out.name}.lock").unlink(missing_ok=True)
     return found
 
 
