@@ -166,7 +166,8 @@ def test_a_recipe_gives_the_request_again(recipe_of):
         size=(32, 64),
     )
     made = plan_text2image(request, TRAITS)
-    assert remade(Text2Image, recipe_of(made), {}) == request
+    whole_way = dataclasses.replace(request, guidance_from=0.0, guidance_until=1.0)
+    assert remade(Text2Image, recipe_of(made), {}) == whole_way
 
 
 def test_a_recipe_with_inputs_cannot_be_followed(recipe_of):

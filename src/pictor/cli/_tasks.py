@@ -89,7 +89,7 @@ def _option(field: dataclasses.Field[Any], hint: Any) -> inspect.Parameter:
     if notes.get("argument"):
         several = typing.get_origin(kind) is list
         info = typer.Argument(help=notes["help"], show_default=False, metavar=notes["metavar"])
-        default: Any = inspect.Parameter.empty
+        default: Any = inspect.Parameter.empty if field.default is dataclasses.MISSING else field.default
         kind = str if several else kind
     else:
         flag = f"--{_name(field).replace('_', '-')}"

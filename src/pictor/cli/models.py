@@ -46,7 +46,8 @@ def info(model: _Model = None, as_json: _Json = False) -> None:
     print(f"name: {facts.name}")
     print(f"folder: {facts.folder}")
     print(f"family: {facts.family} ({facts.pipeline})")
-    print(f"prediction: {facts.prediction} on a {facts.path}")
+    if facts.prediction:
+        print(f"prediction: {facts.prediction} on a {facts.path}")
     print(f"hash: {facts.digest}")
     for part in facts.parts:
         types = "+".join(sorted(part.types))

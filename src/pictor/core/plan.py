@@ -41,6 +41,7 @@ ABILITIES = {
     "like": "take a picture as a prompt",
     "enlarge": "enlarge pictures by a network",
     "describe": "tell how well words fit a picture",
+    "draw": "draw without denoising",
 }
 """What a task may need of a model, as the end of a sentence."""
 
@@ -52,14 +53,14 @@ class Traits:
     name: str
     abilities: frozenset[str]
     """Of ABILITIES."""
-    path: Path
-    """For pictures of the default size, where it depends on that."""
+    path: Path | None = None
+    """For pictures of the default size, where it depends on that; None for models that do not denoise."""
     path_of_size: Callable[[tuple[int, int]], Path] | None = None
     """From width and height in pixels, for models whose noise grows with the picture."""
-    prediction: str
+    prediction: str = ""
     sigma_data: float = 1.0
-    latent_channels: int
-    latent_stride: int
+    latent_channels: int = 0
+    latent_stride: int = 1
     """Pixels a latent, along each side."""
     stride: int
     """Width and height must be multiples of it: the latent stride times the network's own downsampling."""
@@ -74,8 +75,10 @@ class Traits:
     defaults: Defaults
 
     def path_for(self, size: tuple[int, int]) -> Path:
-        """The noise path of a picture of this size."""
-        return self.path if self.path_of_size is None else self.path_of_size(size)
+        """The noise path of a picture of this size, for a model that denoises."""
+        path = self.path if self.path_of_size is None else self.path_of_size(size)
+        assert path is not None  # noqa: S101 - tasks that denoise need an ability that other models lack
+        return path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,6 +226,18 @@ class Enlarge:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Drawing:
+    """Pictures that a model draws without denoising, from noise alone or token by token."""
+
+    size: tuple[int, int]
+    """Width and height in pixels."""
+    conditions: tuple[Conditions, ...]
+    """One a picture; without words where the model reads none."""
+    temperature: float = 1.0
+    """How varied: 1 is as the model has learnt it, 0 the likeliest."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """Everything that the engine needs to make the pictures, checked."""
 
@@ -234,8 +249,10 @@ class Plan:
     seeds: tuple[int, ...]
     """One a picture."""
     stages: tuple[Stage, ...] = ()
-    """None where a picture is enlarged."""
+    """None where a picture is enlarged, or drawn."""
     enlarge: Enlarge | None = None
+    """In the place of stages."""
+    drawing: Drawing | None = None
     """In the place of stages."""
     paste: Paste | None = None
     inputs: Mapping[str, str] = field(default_factory=dict)
@@ -244,6 +261,8 @@ class Plan:
     """What the task was asked besides the fields of every recipe, by the names of its request's fields."""
     each: Sequence[Mapping[str, Any]] = ()
     """For each picture what makes it alone, over `parameters`; empty where the seed does."""
+    keep: tuple[int, int] | None = None
+    """(n, k): of each n pictures in a row, all of one prompt, the k that fit it best; None keeps all."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -251,18 +270,27 @@ class Plan:
         if self.enlarge is not None:
             height, width = self.enlarge.picture.shape[:2]
             return self.enlarge.scale * width, self.enlarge.scale * height
+        if self.drawing is not None:
+            return self.drawing.size
         if self.paste is None:
             return self.stages[-1].size
         height, width = self.paste.canvas.shape[:2]
         return width, height
 
+    @property
+    def conditions(self) -> tuple[Conditions, ...]:
+        """The words of each picture."""
+        if self.drawing is not None:
+            return self.drawing.conditions
+        wordless = Conditions(prompt="", guidance_scale=1.0)
+        return self.stages[-1].conditions if self.stages else (wordless,) * len(self.seeds)
+
     def describe(self, index: int) -> dict[str, Any]:
         """The fields of a recipe that the plan decides, for the picture of this index."""
-        if self.stages:
-            stage = self.stages[-1]
-            conditions, solver, (width, height) = stage.conditions[index], stage.solver, stage.size
-        else:
-            conditions, solver, (width, height) = Conditions(prompt="", guidance_scale=1.0), "", self.size
+        conditions = self.conditions[index]
+        solver, (width, height) = (
+            (self.stages[-1].solver, self.stages[-1].size) if self.stages else ("", self.size)
+        )
         return {
             "prompt": conditions.prompt,
             "negative_prompt": conditions.negative_prompt,

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pictor.core.errors import Cancelled, InputError
-from pictor.core.plan import Enlarge, Plan, Stage
+from pictor.core.plan import Plan, Stage
 from pictor.engine.denoise import denoiser
 from pictor.engine.finish import finished
 from pictor.engine.states import States
@@ -32,7 +32,7 @@ _MAX_PIXELS = 2**18
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far the work is, counted in steps over all pictures, or in pieces of one that is enlarged."""
+    """How far the work is, counted in steps over all pictures, or in parts where there are no steps."""
 
     done: int
     total: int
@@ -70,9 +70,8 @@ def execute(
         PictorError: the model's numbers are no picture.
         Cancelled: should_stop said so.
     """
-    if plan.enlarge is not None:
-        _check_memory(plan, 0)
-        return [_enlarged(plan.enlarge, bundle, frames, on_progress, should_stop)]
+    if not plan.stages:
+        return _at_once(plan, bundle, frames, on_progress, should_stop)
     programs = [solver(stage.solver)(stage.levels) for stage in plan.stages]
     _check_memory(plan, sum(len(program) for program in programs) if frames else 0)
     size = min(_batch_size(stage) for stage in plan.stages)
@@ -114,25 +113,30 @@ def execute(
     return made
 
 
-def _enlarged(
-    wish: Enlarge,
+def _at_once(
+    plan: Plan,
     bundle: Bundle,
     frames: bool,
     on_progress: Callable[[Progress], None] | None,
     should_stop: Callable[[], bool] | None,
-) -> Made:
-    """A picture made larger by the network for that."""
+) -> list[Made]:
+    """Pictures that are not denoised: one made larger by the network for that, or what the model draws."""
     if frames:
         raise InputError("there are no steps, and so no frames", expected="no frames", param="frames")
-    assert bundle.enlarge is not None  # noqa: S101 - the task asked for the ability
+    _check_memory(plan, 0)
 
     def watch(done: int, total: int) -> None:
         if done and on_progress is not None:
             on_progress(Progress(done, total))
         if should_stop is not None and should_stop():
-            raise Cancelled(f"cancelled after {done} of {total} pieces")
+            raise Cancelled(f"cancelled after {done} of {total} parts")
 
-    return Made(bundle.enlarge(wish.picture, wish.scale, watch))
+    if plan.enlarge is not None:
+        assert bundle.enlarge is not None  # noqa: S101 - the task asked for the ability
+        return [Made(bundle.enlarge(plan.enlarge.picture, plan.enlarge.scale, watch))]
+    assert plan.drawing is not None  # noqa: S101 - a plan has one of the three
+    assert bundle.draw is not None  # noqa: S101 - the task saw the ability
+    return [Made(pixels) for pixels in bundle.draw(plan.drawing, plan.seeds, watch)]
 
 
 def _check_memory(plan: Plan, frames: int) -> None:

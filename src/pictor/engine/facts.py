@@ -15,6 +15,8 @@ from pictor.families.parts.hashes import hash_weights
 from pictor.families.parts.schedulers import read_schedule
 from pictor.families.registry import family_of
 
+_LIBRARIES = ("diffusers", "transformers", "pictor")
+
 
 @dataclass(frozen=True, kw_only=True)
 class PartFacts:
@@ -42,7 +44,7 @@ class ModelFacts:
     family: str
     prediction: str
     path: str
-    """How noise grows."""
+    """How noise grows. Both are empty for a model that does not denoise."""
     parts: tuple[PartFacts, ...]
     digest: str
     """As recipes name the model."""
@@ -60,10 +62,10 @@ def model_facts(folder: Path) -> ModelFacts:
     """
     index = read_json(folder / "model_index.json")
     family = family_of(folder, index)
-    schedule = read_schedule(folder / "scheduler" / "scheduler_config.json")
+    schedule = read_schedule(folder / "scheduler" / "scheduler_config.json") if "scheduler" in index else None
     parts, files = [], []
     for name, entry in sorted(index.items()):
-        if not (isinstance(entry, list) and len(entry) == 2 and entry[0] in ("diffusers", "transformers")):
+        if not (isinstance(entry, list) and len(entry) == 2 and str(entry[0]).startswith(_LIBRARIES)):
             continue
         if not (folder / name / "config.json").is_file() or not entry[1]:
             continue  # a scheduler or a tokenizer
@@ -78,8 +80,8 @@ def model_facts(folder: Path) -> ModelFacts:
         name=str(own.get("name") or folder.resolve().name),
         pipeline=str(index["_class_name"]),
         family=family.name,
-        prediction=schedule.prediction,
-        path=type(schedule.path).__name__,
+        prediction="" if schedule is None else schedule.prediction,
+        path="" if schedule is None else type(schedule.path).__name__,
         parts=tuple(parts),
         digest=hash_weights(folder, files),
     )

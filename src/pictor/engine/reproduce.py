@@ -62,8 +62,9 @@ def reproduce(
             remedy="Pass each with --lora FILE:WEIGHT.",
             param="lora",
         )
-    # Where nothing was denoised, the network that enlarges made the picture.
-    here = studio.bundle.model_hash if recipe.num_steps else studio.bundle.enlarger_hash
+    # Where nothing was denoised, the network that enlarges may have made the picture.
+    enlarged = recipe.num_steps == 0 and recipe.task == "upscale"
+    here = studio.bundle.enlarger_hash if enlarged else studio.bundle.model_hash
     if recipe.model_hash != here:
         raise ModelError(
             f"the picture was made by {recipe.model_name} ({recipe.model_hash[:10]}),"

@@ -13,6 +13,7 @@ import pictor
 from pictor.core.errors import InputError
 from pictor.core.plan import ABILITIES, Plan, Traits
 from pictor.core.recipe import Recipe
+from pictor.engine.choose import best, check_words
 from pictor.engine.describe import MAX_DESCRIPTIONS, Description, described, ranked
 from pictor.engine.execute import Progress, execute
 from pictor.engine.pictures import Picture
@@ -45,10 +46,13 @@ def model_folder(model: str | os.PathLike[str] | None) -> Path:
 
 
 def _found(model: str | os.PathLike[str], *, alone: bool = False) -> Path:
-    """A folder, or what is fetched from the Hub by its name."""
+    """A folder, or what is fetched from the Hub by its name; a training run's stands for its model's."""
     if isinstance(model, str) and not os.path.exists(model) and is_hub_id(model):
         return fetch(model, alone=alone)
-    return Path(model)
+    place = Path(model)
+    if os.path.isdir(place / "model") and not os.path.exists(place / "model_index.json"):
+        return place / "model"
+    return place
 
 
 def load(
@@ -69,8 +73,9 @@ def load(
     """Open a model.
 
     Args:
-        model: a diffusers folder; OWNER/NAME[@REVISION] on the Hugging Face Hub; or one .safetensors file of
-            Stable Diffusion 1.x, 2.x or XL in its original layout. None for the embedded model.
+        model: a diffusers folder, or that of a training run; OWNER/NAME[@REVISION] on the Hugging Face Hub;
+            or one .safetensors file of Stable Diffusion 1.x, 2.x or XL in its original layout. None for the
+            embedded model.
         backend: "onnx", "torch", or "auto": onnx where the folder has graphs, else torch.
         device: "cpu", "cuda", ...; "auto" is a GPU where there is one. For the torch backend.
         dtype: "float32", "float16" or "bfloat16"; "auto" is float32 on a CPU and float16 elsewhere.
@@ -224,26 +229,29 @@ class Studio:
         Raises:
             Cancelled: should_stop said so.
         """
-        if plan.stages:
+        if plan.enlarge is None:
             self.bundle.prepare()
+        if plan.keep is not None:
+            check_words(plan, self.describer)
         from PIL import Image, PngImagePlugin  # noqa: F401 - read while the parts of the model load
 
         made = execute(plan, self.bundle, frames=frames, on_progress=on_progress, should_stop=should_stop)
         facts = {
             "model_name": self.traits.name,
-            "model_hash": self.bundle.model_hash if plan.stages else self.bundle.enlarger_hash,
+            "model_hash": self.bundle.enlarger_hash if plan.enlarge is not None else self.bundle.model_hash,
             "version": pictor.__version__,
             "backend": self.bundle.backend,
             "dtype": self.bundle.dtype,
             "adapters": dict(self.bundle.adapters),
         }
+        kept = range(len(made)) if plan.keep is None else best(plan, made, self.describer)
         return [
             Picture(
-                Image.fromarray(one.pixels),
+                Image.fromarray(made[index].pixels),
                 Recipe(**{**plan.describe(index), **facts}),
-                tuple(Image.fromarray(frame) for frame in one.frames),
+                tuple(Image.fromarray(frame) for frame in made[index].frames),
             )
-            for index, one in enumerate(made)
+            for index in kept
         ]
 
 

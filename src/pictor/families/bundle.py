@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pictor.core.plan import Traits
+from pictor.core.plan import Drawing, Traits
 
 if TYPE_CHECKING:
     import numpy as np
@@ -74,15 +74,40 @@ class EncodePrompt(Protocol):
         ...
 
 
+class Drawer(Protocol):
+    """Draws pictures without denoising."""
+
+    def __call__(
+        self, drawing: Drawing, seeds: Sequence[int], watch: Callable[[int, int], None]
+    ) -> list[Pixels]:
+        """One picture [H, W, 3] a seed, each a function of its seed and words alone, whatever is beside it.
+
+        Args:
+            drawing: what to draw.
+            seeds: one a picture.
+            watch: told before the first part of the work and after each how many are done, of how many; what
+                it raises ends the work.
+        """
+        ...
+
+
+def _lacking(*_: Any, **__: Any) -> Any:
+    raise AssertionError("a model that does not denoise was asked to")
+
+
+class _NoAutoencoder:
+    decode = encode = staticmethod(_lacking)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Bundle:
     """A loaded model: network, path, prediction, autoencoder, encode_prompt, traits."""
 
     traits: Traits
-    network: Network
-    autoencoder: Autoencoder
-    encode_prompt: EncodePrompt
-    count_chunks: Callable[[str], int]
+    network: Network = _lacking
+    autoencoder: Autoencoder = field(default_factory=_NoAutoencoder)
+    encode_prompt: EncodePrompt = _lacking
+    count_chunks: Callable[[str], int] = _lacking
     """How many chunks `encode_prompt` needs for a text."""
     prepare: Callable[[], None]
     """Loads in the background what the first picture needs."""
@@ -94,6 +119,8 @@ class Bundle:
     """From a picture to what the network attends to, and what it does where there is none."""
     adapters: Mapping[str, str] = field(default_factory=dict)
     """Name and SHA-256 of each adapter."""
+    draw: Drawer | None = None
+    """For models that draw without denoising, in the place of the network and what belongs to it."""
     enlarge: Enlarger | None = None
     """From a picture and a power of 2 to the picture so many times larger, without denoising."""
     describer: Describer | None = None
@@ -101,7 +128,7 @@ class Bundle:
 
     @property
     def path(self) -> levels.Path:
-        return self.traits.path
+        return self.traits.path_for(self.traits.defaults.size)
 
     @property
     def prediction(self) -> str:

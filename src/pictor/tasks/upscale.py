@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,7 +13,7 @@ from pictor.tasks.checks import MAX_COUNT, check_integer, check_seeds
 from pictor.tasks.inputs import MAX_PIXELS, digest, read_pixels, resized
 from pictor.tasks.registry import Task
 from pictor.tasks.stages import common_inputs, given_or, settle, stage
-from pictor.tasks.wish import Given, Several, argument, option
+from pictor.tasks.wish import Given, Several, argument, given, option
 
 if TYPE_CHECKING:
     from pictor.core.plan import Pixels
@@ -76,24 +75,9 @@ def plan_upscale(request: Upscale, traits: Traits) -> Plan:
     )
 
 
-def _plain(value: Any, default: Any) -> bool:
-    """Whether one can ask if they are equal: an array gives no plain answer."""
-    numbers = isinstance(value, int | float) and isinstance(default, int | float)
-    return numbers or type(value) is type(default)
-
-
 def _method(request: Upscale, traits: Traits) -> str:
     """Which of METHODS, checked."""
-    # Of another type is given as well: an array has no plain answer to whether it equals a default.
-    painting = [
-        field.name
-        for field in dataclasses.fields(request)
-        if field.name not in _NETWORK_HEEDS
-        and (
-            not _plain(getattr(request, field.name), field.default)
-            or getattr(request, field.name) != field.default
-        )
-    ]
+    painting = given(request, _NETWORK_HEEDS)
     able = "enlarge" in traits.abilities
     method = given_or(request.method, "network" if able and not painting else "diffusion")
     if method not in METHODS:

@@ -7,7 +7,7 @@ line, whose help is written here once.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,10 +42,16 @@ def option(
     return dataclasses.field(default=default, metadata=notes)
 
 
-def argument(help: str, *, metavar: str | None = None, picture: bool = False) -> Any:  # noqa: A002
-    """A field that must be given; on the command line an argument, in the order of the fields."""
+def argument(
+    help: str,  # noqa: A002
+    default: Any = dataclasses.MISSING,
+    *,
+    metavar: str | None = None,
+    picture: bool = False,
+) -> Any:
+    """A field without a name on the command line, in the order of the fields; without a default, required."""
     notes = {"help": help, "cli": None, "metavar": metavar, "picture": picture, "argument": True}
-    return dataclasses.field(metadata=notes)
+    return dataclasses.field(default=default, metadata=notes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +96,9 @@ COMMON = frozenset(
 )
 """Fields of requests that a recipe tells of by fields of its own."""
 
+_CHOOSING = frozenset({"candidates"})
+"""Fields that decide which pictures are kept: each of these is what its seed makes alone."""
+
 
 def own_parameters(request: Any, plan: Plan) -> dict[str, Any]:
     """What a request asks beyond COMMON and its inputs, where it is not the default.
@@ -99,7 +108,7 @@ def own_parameters(request: Any, plan: Plan) -> dict[str, Any]:
     asked = {
         field.name: getattr(request, field.name)
         for field in dataclasses.fields(request)
-        if field.name not in COMMON and field.name not in plan.inputs
+        if field.name not in COMMON | _CHOOSING and field.name not in plan.inputs
     }
     told = {field.name: field.default for field in dataclasses.fields(request) if field.name in asked}
     parameters = {
@@ -112,9 +121,24 @@ def own_parameters(request: Any, plan: Plan) -> dict[str, Any]:
         )
         parameters |= {name: end for name, end, usual in ends if end != usual}
     prompt = getattr(request, "prompt", None)
-    if isinstance(prompt, str) and plan.stages and prompt != plan.stages[-1].conditions[0].prompt:
+    if isinstance(prompt, str) and plan.enlarge is None and prompt != plan.conditions[0].prompt:
         parameters["prompt"] = prompt
     return parameters
+
+
+def given(request: Any, but: Collection[str]) -> list[str]:
+    """The fields of a request that are not as they are by default, besides these."""
+    return [
+        field.name
+        for field in dataclasses.fields(request)
+        if field.name not in but and not _same(getattr(request, field.name), field.default)
+    ]
+
+
+def _same(value: Any, default: Any) -> bool:
+    # Of another type is another: an array gives no plain answer to whether it equals a default.
+    numbers = isinstance(value, int | float) and isinstance(default, int | float)
+    return (numbers or type(value) is type(default)) and bool(value == default)
 
 
 def remade(request: type[Any], recipe: Any, inputs: Mapping[str, Any]) -> Any:
@@ -160,7 +184,8 @@ def remade(request: type[Any], recipe: Any, inputs: Mapping[str, Any]) -> Any:
         "guidance_until": 1.0,
     }
     if recipe.num_steps == 0:  # nothing was denoised, and so nobody said how
-        common = {name: common[name] for name in ("seed", "size", "count")}
+        words = ("prompt", "negative_prompt", "guidance_scale") if recipe.prompt else ()
+        common = {name: common[name] for name in ("seed", "size", "count", *words)}
     given = {name: inputs[name] for name in recipe.inputs}
     return request(**{name: value for name, value in common.items() if name in fields} | parameters | given)
 
