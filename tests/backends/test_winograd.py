@@ -59,3 +59,10 @@ def test_results_do_not_share_the_scratch_memory():
     kept = first.clone()
     winograd(2 * x, turned, bias, 2)
     assert torch.equal(first, kept)
+
+
+def test_memory_kept_from_inference_serves_beyond_it():
+    x, weight, _ = drawn(SHAPES[0])
+    with torch.inference_mode():
+        inside = winograd(x, transform_weight(weight, 2), None, 2)
+    assert torch.equal(winograd(x, transform_weight(weight, 2), None, 2), inside)

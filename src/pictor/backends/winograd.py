@@ -154,5 +154,6 @@ def _scratch(slot: int, rows: int, columns: int) -> torch.Tensor:
     """A matrix in memory that this thread keeps from call to call: fresh pages cost as much as the sums."""
     kept: dict[int, torch.Tensor] = _local.__dict__.setdefault("kept", {})
     if slot not in kept or kept[slot].numel() < rows * columns:
-        kept[slot] = torch.empty(rows * columns)
+        with torch.inference_mode(False):  # one made in that mode could not be written to beyond it
+            kept[slot] = torch.empty(rows * columns)
     return kept[slot][: rows * columns].view(rows, columns)
