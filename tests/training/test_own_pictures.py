@@ -213,21 +213,22 @@ def test_finetuning_begins_with_the_base(base, prepared):
 
     from pictor.training.kinds import recipe_of_kind
 
-    recipe = recipe_of_kind("finetune", data=prepared, base=base, size=64, precision="fp32")
+    recipe = recipe_of_kind("finetune", data=prepared, base=base)
     objective = build(recipe.objective, 0)
     saved = load_file(base / "unet" / "diffusion_pytorch_model.safetensors")
     for name, parameter in objective.module.unet.named_parameters():
         torch.testing.assert_close(parameter.detach(), saved[name].float())
-    fresh = recipe_of_kind("text-to-image", data=prepared, base=base, size=64, precision="fp32")
+    fresh = recipe_of_kind("text-to-image", data=prepared, base=base)
     assert fresh.objective["channels"] == [64, 128, 192]
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ([], "neither a recipe nor pictures"),
+        ([], "neither a recipe nor pictures nor a kind"),
+        (["--kind", "dream"], "kind is 'dream'"),
         (["recipe.toml", "--data", "pictures"], "a recipe and pictures"),
-        (["recipe.toml", "--kind", "text-to-image"], "--kind and --base with --data alone"),
+        (["recipe.toml", "--kind", "text-to-image"], "--kind and --base without a recipe"),
         (["--data", "nowhere"], "nowhere"),
         (["--data", "{few}", "--kind", "dream"], "kind is 'dream'"),
     ],

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pictor.core.errors import InputError, MissingExtraError
+from pictor.training.kinds import kind_names, recipe_of_kind
 
 if TYPE_CHECKING:
     from pictor.data.sources.registry import Opened
@@ -37,14 +38,25 @@ def train(
         typer.Option(metavar="SOURCE", help="In the place of a recipe: pictures of yours with captions."),
     ] = None,
     kind: Annotated[
-        str, typer.Option(metavar="KIND", help="With --data: finetune or text-to-image.")
-    ] = "finetune",
+        str | None,
+        typer.Option(
+            metavar="KIND",
+            show_default=False,
+            help=f"In the place of a recipe: {', '.join(kind_names())}. With --data finetune is usual; "
+            "without it a kind learns from the picturebook.",
+        ),
+    ] = None,
     base: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="With --data: a model of Pictor's; else the embedded one."),
+        typer.Option(
+            metavar="DIR", help="Where a kind begins with a model: one of Pictor's; else the embedded one."
+        ),
     ] = None,
     run: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder of the run; else runs/ and the recipe's name.")
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Folder of the run; else runs/ and the recipe's name, or KIND-DATA."
+        ),
     ] = None,
     minutes: Annotated[float | None, typer.Option(help="Save and stop after this long.")] = None,
     fit_minutes: Annotated[
@@ -62,7 +74,8 @@ def train(
 ) -> None:
     """Train what a recipe describes, or a model of your own pictures.
 
-    `pictor train --data pictures` prepares them and lets the embedded model go on learning on them.
+    `pictor train --data pictures` prepares them and lets the embedded model go on learning on them;
+    `pictor train --kind text-to-image` trains a model of a kind on the picturebook.
 
     Ctrl-C saves a checkpoint; --resume then goes on to exactly the weights of an uninterrupted run. The
     trained model's folder is printed. Also runs under torchrun.
@@ -70,19 +83,7 @@ def train(
     for name, value in (("minutes", minutes), ("fit_minutes", fit_minutes)):
         if value is not None and not 0 < value < math.inf:
             raise InputError(f"{name} is {value:g}", expected="a number above 0", param=name)
-    if (recipe is None) == (not data):
-        raise InputError(
-            "a recipe and pictures" if data else "neither a recipe nor pictures",
-            expected="one of the two",
-            remedy="Pass RECIPE.toml, or --data with a folder of pictures and captions.",
-            param="recipe",
-        )
-    if recipe is not None and (base is not None or kind != "finetune"):
-        raise InputError(
-            "a recipe is given, which says what is trained and from where",
-            expected="--kind and --base with --data alone",
-            param="kind" if base is None else "base",
-        )
+    _check_what(recipe, data, kind, base)
     resolved, folder = _recipe(recipe, data or [], kind, base, run, device, resume)
     if fit_minutes is not None:
         resolved = resolved.model_copy(update={"fit_minutes": fit_minutes})
@@ -130,10 +131,35 @@ def train(
     print(outcome.model)
 
 
+def _check_what(recipe: Path | None, data: list[str] | None, kind: str | None, base: Path | None) -> None:
+    """Whether it is said once what is trained."""
+    if recipe is None and not data and kind is None:
+        raise InputError(
+            "neither a recipe nor pictures nor a kind",
+            expected="what to train",
+            remedy="Pass RECIPE.toml, --data with a folder of pictures and captions, or --kind with one of "
+            f"{', '.join(kind_names())}.",
+            param="recipe",
+        )
+    if recipe is not None and data:
+        raise InputError(
+            "a recipe and pictures",
+            expected="one of the two",
+            remedy="Name the prepared folder as data in the recipe's [objective], or leave the recipe out.",
+            param="recipe",
+        )
+    if recipe is not None and (base is not None or kind is not None):
+        raise InputError(
+            "a recipe is given, which says what is trained and from where",
+            expected="--kind and --base without a recipe",
+            param="kind" if base is None else "base",
+        )
+
+
 def _recipe(
     recipe: Path | None,
     data: list[str],
-    kind: str,
+    kind: str | None,
     base: Path | None,
     run: Path | None,
     device: str,
@@ -146,20 +172,24 @@ def _recipe(
         resolved = read_recipe(recipe)
         return resolved, run or Path("runs") / resolved.name
     try:
+        from pictor.training.checkpoints import latest_checkpoint
         from pictor.training.lock import held
-        from pictor.training.run_files import RECIPE
+        from pictor.training.run_files import CHECKPOINTS, RECIPE
     except ModuleNotFoundError as error:
         raise MissingExtraError(f"training needs {error.name}") from error
-    folder = run or Path("runs") / f"{kind}-{_called(data[0])}"
+    kind = kind or "finetune"
+    folder = run or Path("runs") / (f"{kind}-{_called(data[0])}" if data else kind)
     if resume and (folder / RECIPE).is_file():
         return stored_recipe(folder / RECIPE), folder  # which is bound to the pictures that it began with
-    if (folder / RECIPE).is_file():
+    if latest_checkpoint(folder / CHECKPOINTS) is not None:
         raise InputError(
             f"{folder} is a run already",
             expected="a folder of its own for each run",
             remedy="Pass --resume to go on with it, or --run for another folder.",
             param="run",
         )
+    if not data:
+        return _recipe_of(kind, None, base, device), folder
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not _is_prepared(data):
         raise InputError(
             "pictures that are not prepared, under torchrun",
@@ -169,10 +199,10 @@ def _recipe(
         )
     if _is_prepared(data):
         return _recipe_of(kind, Path(data[0]), base, device), folder
-    _recipe_of(kind, folder, base, device)  # wrong wishes are told before pictures are prepared
+    wished = _recipe_of(kind, folder, base, device)  # wrong wishes are told before pictures are prepared
     sources = _opened(data)
     with held(folder):
-        pictures = _prepared(sources, folder / "data", _side(base))
+        pictures = _prepared(sources, folder / "data", wished.objective["size"])
     return _recipe_of(kind, pictures, base, device), folder
 
 
@@ -183,24 +213,15 @@ def _called(source: str) -> str:
     return Path(place if weighted else source.removeprefix("hf:")).resolve().name
 
 
-def _recipe_of(kind: str, data: Path, base: Path | None, device: str) -> Recipe:
+def _recipe_of(kind: str, data: Path | None, base: Path | None, device: str) -> Recipe:
     try:
         from pictor.training.devices import best_precision
-        from pictor.training.kinds import recipe_of_kind
+
+        return recipe_of_kind(kind, data=data, base=base, precision=best_precision(device))
     except ModuleNotFoundError as error:
+        if (error.name or "").startswith("pictor"):
+            raise
         raise MissingExtraError(f"training needs {error.name}") from error
-    from pictor.engine.studio import model_folder
-
-    return recipe_of_kind(
-        kind, data=data, base=model_folder(base), size=_side(base), precision=best_precision(device)
-    )
-
-
-def _side(base: Path | None) -> int:
-    """Of the pictures that a model makes, in pixels."""
-    from pictor.engine.studio import load
-
-    return min(load(base).traits.defaults.size)
 
 
 def _is_prepared(data: list[str]) -> bool:
