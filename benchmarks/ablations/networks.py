@@ -25,8 +25,9 @@ from torch import nn
 
 from pictor.data.picturebook import Picturebook
 from pictor.training.attention import TrainingAttention
-from pictor.training.captioned_latents import CaptionedPictures, PictureEncoder, latent_shape
+from pictor.training.captioned_latents import CaptionedPictures, PictureEncoder, downsampling
 from pictor.training.parts import open_autoencoder, open_text_encoder
+from pictor.training.pictures import BookPictures
 from pictor.training.schedule import rate_factor
 
 TIMES = (0.1, 0.3, 0.5, 0.7, 0.9)
@@ -57,9 +58,10 @@ def encoded(autoencoder: Path, text_encoder: Path, size: int, count: int, *, hel
     words, tokenizer = open_text_encoder(text_encoder)
     encoder = PictureEncoder(open_autoencoder(autoencoder).float())
     pictures = CaptionedPictures(
-        book=Picturebook(size),
+        pictures=BookPictures(Picturebook(size)),
         tokenizer=tokenizer,
-        shape=latent_shape(encoder.autoencoder, size),
+        channels=int(encoder.autoencoder.config.latent_channels),
+        factor=downsampling(encoder.autoencoder),
         empty_captions=0.1,
         draw_time=logit_normal,
     )

@@ -180,4 +180,6 @@ def test_sampling_prints_its_tables(
             "student, 3 steps",
         ]
         assert rows[0][1:] == rows[2][1:]
-    assert all(float(row[-3]) > 0 and row[-1] == "-" for row in rows)
+    assert all(row[-1] == "-" for row in rows)  # there is no judge
+    if what != "guidance":  # which has no distances
+        assert all(float(row[-3]) > 0 for row in rows)
