@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from pictor.cli import main
+from pictor.cli import _train_lines, main
 
 pytest.importorskip("torch")
 
@@ -56,6 +56,26 @@ def test_json_and_another_folder(room: Path, capsys: pytest.CaptureFixture[str])
     assert not report["finished"]
     assert main(["train", "line.toml", "--run", "elsewhere", "--resume", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["finished"]
+
+
+def test_a_terminal_shows_a_bar_and_keeps_none_of_it(
+    room: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setattr(_train_lines, "_FRAME_SECONDS", 0.0)
+    monkeypatch.setattr(_train_lines, "_SETTLED", 0.0)
+    assert main(["train", "line.toml"]) == 0
+    out, err = capsys.readouterr()
+    assert out == "runs/line/model\n"
+    assert "320/320" in err
+    assert "\x1b[?25l" in err  # the cursor is hidden, and shown again
+    assert err.count("\x1b[?25h") >= err.count("\x1b[?25l")
+    [measured] = [line for line in err.splitlines() if "measured:" in line]
+    assert "samples/s" in measured
+    assert "GB of memory at most so far" in measured
+    assert "to go" in measured
 
 
 @pytest.mark.parametrize(

@@ -171,6 +171,22 @@ def test_the_best_validation_knows_its_direction(tmp_path: Path) -> None:
     assert best(read_run(make(tmp_path / "run", checks))) == ("psnr", 30.0, 200)
 
 
+def test_validations_during_a_run_are_a_curve_a_time(tmp_path: Path) -> None:
+    log = [point(10, 1.0, memory_gb=1.5), point(20, 1.0, memory_gb=2.5)]
+    for samples in (10, 20):
+        figures = {f"seen_mse_t{time}": 1 / samples + time for time in (0.1, 0.5)}
+        log.append({"samples": samples, "step": 1, "validation": figures | {"recall": 0.5}})
+    found = read_run(make(tmp_path / "run", log))
+    assert found.memory_gb == 2.5
+    page = run_page(found)
+    assert "2.50 GB" in page
+    [errors] = [part for part in page.split("<figure")[1:] if "seen_mse (lower is better)" in part]
+    assert errors.count("<polyline") == 2
+    for name in ("t0.1", "t0.5"):
+        assert f">{name}</span>" in errors
+    assert page.count("recall (higher is better)") == 2  # its caption and its label
+
+
 def test_words_for_numbers() -> None:
     assert [thousands(n) for n in (0, 999, 1000, 273664, 999_999, 1_234_567)] == [
         "0", "999", "1k", "274k", "1M", "1.23M",

@@ -15,7 +15,7 @@ pytest.importorskip("pyarrow")
 
 import pictor
 from pictor.cli import main
-from pictor.core.errors import InputError
+from pictor.core.errors import InputError, PictorError
 from pictor.training.loop import train
 from pictor.training.objectives import build
 from pictor.training.recipe import Recipe
@@ -254,3 +254,27 @@ def test_counting_a_samples_work_changes_nothing(parts, prepared, tmp_path):
     assert 0 < told.learning <= told.parameters
     # Forward and backward are about three times forward, and more than two operations a weight.
     assert told.flops > 6 * told.learning
+
+
+def test_a_loss_that_is_no_number_names_its_pictures(prepared, tmp_path, monkeypatch):
+    from line_fit import LineFit
+
+    from pictor.data.prepared import Prepared
+    from pictor.training import loop
+
+    class Batched(LineFit):
+        def batches_of(self, size: int) -> None:
+            self.size = size
+
+    monkeypatch.setattr(loop, "build", lambda table, seed: Batched(seed, table["poison"]))
+    recipe = Recipe(
+        name="own", seed=5, samples=64, batch_size=4, objective={"data": str(prepared), "poison": 13}
+    )
+    with pytest.raises(PictorError, match=r"at step 4 \(samples 12 to 15, of the pictures ") as found:
+        train(recipe, tmp_path / "run")
+    seen = Prepared(prepared, seed=5, batch_size=4)
+    captions = [seen.sample(number).caption for number in range(12, 16)]
+    named = str(found.value).partition("of the pictures ")[2].partition(")")[0].split(", ")
+    # A picture's number tells its colour.
+    assert {f"a {COLOURS[int(Path(name).stem) % 3]} field" for name in named} == set(captions)
+    assert 1 <= len(named) <= 4

@@ -7,23 +7,21 @@ import math
 import os
 import signal
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pictor.cli._train_lines import TrainingLines
 from pictor.core.errors import InputError, MissingExtraError
 from pictor.training.kinds import kind_names, recipe_of_kind
 
 if TYPE_CHECKING:
     from pictor.data.sources.registry import Opened
-    from pictor.training.loop import Progress
     from pictor.training.recipe import Recipe
 
 app = typer.Typer(rich_markup_mode=None)
 
-_LINE_SECONDS = 20.0
 _FEW = 200
 
 
@@ -100,22 +98,24 @@ def train(
 
     first = leads()
     stop = _StopOnSignal(first)
-    show = _Lines()
-    outcome = run_training(
-        resolved,
-        folder,
-        minutes=minutes,
-        resume=resume,
-        processes=processes,
-        device=device,
-        drawers=drawers,
-        on_outlook=lambda outlook: print(outlook, file=sys.stderr),
-        on_progress=show,
-        should_stop=stop.wanted,
-    )
+    show = TrainingLines()
+    try:
+        outcome = run_training(
+            resolved,
+            folder,
+            minutes=minutes,
+            resume=resume,
+            processes=processes,
+            device=device,
+            drawers=drawers,
+            on_outlook=lambda outlook: print(outlook, file=sys.stderr),
+            on_progress=show,
+            should_stop=stop.wanted,
+        )
+    finally:
+        show.end()
     if not first:
         return
-    show.end()
     report = {
         "model": str(outcome.model),
         "samples_seen": outcome.samples_seen,
@@ -279,30 +279,3 @@ class _StopOnSignal:
 
     def wanted(self) -> bool:
         return self._stop
-
-
-class _Lines:
-    """Progress on stderr: one living line on a terminal, else a line now and then."""
-
-    def __init__(self) -> None:
-        self._last = 0.0
-
-    def __call__(self, progress: Progress) -> None:
-        terminal = sys.stderr.isatty()
-        clock = time.monotonic()
-        if clock - self._last < (0.5 if terminal else _LINE_SECONDS):
-            return
-        self._last = clock
-        left = (progress.samples - progress.samples_seen) / max(progress.samples_per_second, 1e-9)
-        figures = "".join(f"  {name} {value:.4g}" for name, value in progress.figures.items())
-        line = (
-            f"{progress.samples_seen}/{progress.samples} samples  loss {progress.loss:.4g}{figures}"
-            f"  {progress.samples_per_second:.1f}/s  {left / 60:.0f} min left"
-        )
-        print(
-            f"\r\x1b[K{line}" if terminal else line, end="" if terminal else "\n", file=sys.stderr, flush=True
-        )
-
-    def end(self) -> None:
-        if sys.stderr.isatty():
-            print(file=sys.stderr)

@@ -12,7 +12,7 @@ from pictor.core.errors import InputError
 from pictor.training.drawing import Arrays
 from pictor.training.objectives import Batch, Objective
 
-Precision = Literal["fp32", "bf16"]
+Precision = Literal["fp32", "bf16", "fp16"]
 
 
 def choose_device(name: str, place: int = 0, processes: int = 1) -> torch.device:
@@ -75,6 +75,38 @@ def compile_networks(objective: Objective) -> None:
             part.compile()
 
 
+def checkpoint_activations(objective: Objective) -> None:
+    """Let networks that learn compute their activations anew on the way back, in place.
+
+    Chen et al. 2016, arXiv 1604.06174. Networks of diffusers and of transformers can, and others that have
+    an `enable_gradient_checkpointing`.
+
+    Raises:
+        InputError: none of them can.
+    """
+    able = 0
+    for network in objective.module.modules():
+        learns = any(parameter.requires_grad for parameter in network.parameters())
+        # Both libraries' classes have the method and say by these whether it works.
+        told = ("_supports_gradient_checkpointing", "supports_gradient_checkpointing")
+        if not learns or not all(getattr(network, name, True) for name in told):
+            continue
+        if hasattr(network, "gradient_checkpointing_enable"):
+            network.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        elif hasattr(network, "enable_gradient_checkpointing"):
+            network.enable_gradient_checkpointing()
+        else:
+            continue
+        able += 1
+    if not able:
+        raise InputError(
+            "gradient_checkpointing is true, and no network of this objective can do so",
+            expected="a network of diffusers or transformers that learns",
+            remedy="Leave it out, or set accumulate to need less memory.",
+            param="gradient_checkpointing",
+        )
+
+
 def moved(batch: Batch, device: torch.device) -> Batch:
     """A batch on a device; to a GPU it travels while the GPU computes."""
     if device.type != "cuda":
@@ -94,4 +126,4 @@ def precise(device: torch.device, precision: Precision) -> AbstractContextManage
     """Within this block networks compute in these numbers; weights are kept in float32 either way."""
     if precision == "fp32":
         return nullcontext()
-    return torch.autocast(device.type, torch.bfloat16)
+    return torch.autocast(device.type, torch.bfloat16 if precision == "bf16" else torch.float16)

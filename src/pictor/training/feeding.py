@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -36,12 +37,22 @@ class Rebuilt:
         return self.objective.batch(first, count)
 
 
-def shares(first: int, recipe: Recipe, team: Team) -> Iterator[tuple[int, int]]:
-    """First and number of this process's samples of each batch."""
-    while first < recipe.samples:
-        count = min(recipe.batch_size, recipe.samples - first)
-        yield team.share(first, count)[:2]
-        first += count
+def parts(first: int, recipe: Recipe, team: Team) -> list[tuple[int, int, float]]:
+    """This process's share of the batch that begins with a sample, in the parts that are computed in turn.
+
+    Returns:
+        First sample and number of samples of each part, and its weight in the mean over the batch.
+    """
+    first, count, weight = team.share(first, min(recipe.batch_size, recipe.samples - first))
+    edges = (count * part // recipe.accumulate for part in range(recipe.accumulate + 1))
+    return [(first + a, b - a, weight * ((b - a) / count)) for a, b in pairwise(edges) if b > a]
+
+
+def jobs(first: int, recipe: Recipe, team: Team) -> Iterator[tuple[int, int]]:
+    """First and number of the samples of all parts of all batches from a sample on."""
+    for begin in range(first, recipe.samples, recipe.batch_size):
+        for part in parts(begin, recipe, team):
+            yield part[:2]
 
 
 @contextmanager

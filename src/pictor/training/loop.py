@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,30 +16,36 @@ import torch
 from pictor.core.errors import Cancelled, InputError
 from pictor.training.calls import recorded, run_identity
 from pictor.training.checkpoints import load_checkpoint, save_checkpoint
-from pictor.training.devices import choose_device, compile_networks, move, precise
-from pictor.training.ema import WeightAverage
+from pictor.training.devices import (
+    checkpoint_activations,
+    choose_device,
+    compile_networks,
+    move,
+    precise,
+)
 from pictor.training.export import publish_model
-from pictor.training.feeding import Build, Rebuilt, batches, shares
+from pictor.training.feeding import Build, Rebuilt, batches, jobs, parts
 from pictor.training.journal import Journal
+from pictor.training.learner import Learner
 from pictor.training.lock import held
 from pictor.training.loss_watch import LossWatch
-from pictor.training.machine import machine_facts
+from pictor.training.machine import machine_facts, peak_memory
 from pictor.training.objectives import (
     Batch,
     Batched,
     DrawnElsewhere,
     Figures,
-    Objective,
     ShowsPictures,
     build,
 )
 from pictor.training.outlook import Outlook, outlook
 from pictor.training.previews import PreviewTimes, drafted, draw_preview
 from pictor.training.processes import Team, assembled, leads
-from pictor.training.recipe import Optimiser, Recipe
+from pictor.training.recipe import Recipe
 from pictor.training.run_files import CHECKPOINTS, LOG
 from pictor.training.run_folder import claim
-from pictor.training.schedule import Length, rate_factor
+from pictor.training.sample_names import sample_names
+from pictor.training.schedule import Intervals, Length, rate_factor
 from pictor.training.trackers import Subject, chosen_trackers
 
 _LOG_SECONDS = 10.0
@@ -56,6 +63,9 @@ class Progress:
     samples: int
     loss: float
     samples_per_second: float
+    """Since the call began to train."""
+    peak_memory: int | None
+    """Bytes that this process has held at most; see `machine.peak_memory`."""
     figures: dict[str, float]
 
 
@@ -89,30 +99,6 @@ class _Hooks:
     on_outlook: Callable[[Outlook], None] | None = None
     on_progress: Callable[[Progress], None] | None = None
     should_stop: Callable[[], bool] | None = None
-
-
-@contextmanager
-def averaged(objective: Objective, averages: list[WeightAverage]) -> Iterator[None]:
-    """Within this block the network holds its first averaged weights."""
-    for average in averages[:1]:
-        average.swap(objective.module)
-    try:
-        yield
-    finally:
-        for average in averages[:1]:
-            average.swap(objective.module)
-
-
-def _adamw(objective: Objective, options: Optimiser) -> torch.optim.AdamW:
-    """One group for each factor on the learning rate, so that the fused step takes many weights at once."""
-    by_factor: dict[float, list[tuple[str, torch.nn.Parameter]]] = {}
-    for name, parameter in objective.module.named_parameters():
-        if parameter.requires_grad:
-            by_factor.setdefault(objective.rate(name), []).append((name, parameter))
-    groups: list[dict[str, Any]] = [{"params": named, "factor": f} for f, named in by_factor.items()]
-    return torch.optim.AdamW(
-        groups, lr=options.learning_rate, betas=options.betas, weight_decay=options.weight_decay, fused=True
-    )
 
 
 def train(
@@ -208,25 +194,27 @@ class _Training:
         if isinstance(objective, Batched):
             objective.batches_of(recipe.batch_size)
         self.rebuilt = Rebuilt(build, recipe.objective, recipe.seed)
+        if recipe.gradient_checkpointing:
+            checkpoint_activations(objective)
         move(objective, self.device)
-        self.optimiser = _adamw(objective, recipe.optimiser)
-        self.parameters = [p for group in self.optimiser.param_groups for p in group["params"]]
-        # Rank 0 writes, and so it alone averages.
-        self.averages = [WeightAverage(objective.module, w) for w in recipe.ema_widths if team.rank == 0]
+        self.learner = Learner(objective, recipe, self.device, team)
         record: dict[str, Any] = {"samples_seen": 0, "step": 0}
         if checkpoint is not None:
-            record = load_checkpoint(checkpoint, objective.module, self.optimiser, self.averages)
+            record = load_checkpoint(
+                checkpoint, objective.module, self.learner.optimiser, self.learner.averages
+            )
+        self.learner.go_on(record)
         team.align(objective.module)
         wanted = settings.outlook and team.rank == 0
         self.outlook = outlook(objective, recipe, self.device) if wanted else None
         if recipe.compile:
             compile_networks(objective)
         self.first = self.seen = int(record["samples_seen"])
-        self.steps = int(record["step"])
         self.length = Length(recipe, record.get("fitted_samples"), record.get("seconds", 0.0))
         self.samples = self.length.samples(self.seen, 0.0)
         self.previews = PreviewTimes(recipe, objective, self.length.seconds)
-        self.watch = LossWatch(run)
+        self.validations = Intervals(recipe.validate_minutes, self.length.seconds)
+        self.watch = LossWatch(run, partial(sample_names, recipe, isinstance(objective, Batched)))
         self.start_clocks()
 
     def start_clocks(self) -> None:
@@ -238,30 +226,20 @@ class _Training:
         objective, team = self.objective, self.team
         draw = objective.drawer() if isinstance(objective, DrawnElsewhere) else self.rebuilt
         each = -(-self.settings.drawers // team.neighbours)
-        return batches(objective, draw, shares(self.seen, self.recipe, team), each, self.device)
+        return batches(objective, draw, jobs(self.seen, self.recipe, team), each, self.device)
 
-    def step(self, batch: Batch) -> Figures:
+    def step(self, coming: Iterator[Batch]) -> Figures:
         """Learn from this process's share of the next batch."""
-        options, objective = self.recipe.optimiser, self.objective
-        factor = rate_factor(self.seen, self.samples, options.warm_up, options.cool_down)
-        for group in self.optimiser.param_groups:
-            group["lr"] = options.learning_rate * factor * group["factor"]
+        options = self.recipe.optimiser
+        factor = rate_factor(
+            self.seen, self.samples, options.warm_up, options.cool_down, options.cool_down_shape
+        )
+        weights = [weight for _, _, weight in parts(self.seen, self.recipe, self.team)]
+        loss, figures = self.learner.learn(((next(coming), weight) for weight in weights), factor)
         count = min(self.recipe.batch_size, self.recipe.samples - self.seen)
-        with precise(self.device, self.recipe.precision):
-            loss, figures = objective.loss(batch)
-        if self.team.size > 1:
-            loss = loss * self.team.share(self.seen, count)[2]
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        total = self.team.sum_gradients(self.parameters, loss)
-        torch.nn.utils.clip_grad_norm_(self.parameters, options.clip_norm, foreach=True)
-        self.optimiser.step()
-        self.steps += 1
         if self.team.rank == 0:
-            self.watch.note(self.steps, self.seen, self.seen + count - 1, total)
+            self.watch.note(self.learner.steps, self.seen, self.seen + count - 1, loss)
         self.seen += count
-        for average in self.averages:
-            average.update(objective.module, self.steps)
         return figures
 
     def wish(self, hooks: _Hooks) -> int:
@@ -284,6 +262,7 @@ class _Training:
     def look(self, figures: Figures, hooks: _Hooks, journal: Journal) -> None:
         """Read the losses, fit the length, tell how it goes."""
         loss = self.watch.look()
+        self.learner.check_scale()
         clock = self.last_look = time.monotonic()
         self.samples = self.length.samples(self.seen, clock - self.begun)
         speed = (self.seen - self.first) / max(clock - self.begun, 1e-9)
@@ -291,13 +270,15 @@ class _Training:
         if hooks.on_progress is None and not due:
             return
         numbers = {name: float(value) for name, value in figures.items()}
+        memory = peak_memory(self.device)
         if hooks.on_progress is not None:
-            hooks.on_progress(Progress(self.seen, self.samples, loss, speed, numbers))
+            hooks.on_progress(Progress(self.seen, self.samples, loss, speed, memory, numbers))
         if due:
             self.last_log = clock
-            journal.at(self.seen, self.steps)
-            line = {"loss": loss, "rate": self.optimiser.param_groups[0]["lr"]}
+            journal.at(self.seen, self.learner.steps)
+            line = {"loss": loss, "rate": self.learner.optimiser.param_groups[0]["lr"]}
             line |= {"samples_per_second": round(speed, 2), "seconds": round(self.seconds, 1)}
+            line |= {} if memory is None else {"memory_gb": round(memory / 1e9, 3)}
             journal.figures(line | numbers)
 
     def save(self) -> None:
@@ -305,13 +286,15 @@ class _Training:
         self.watch.look()
         record = {
             "samples_seen": self.seen,
-            "step": self.steps,
+            **self.learner.record,
             "fitted_samples": self.length.fitted,
             "seconds": self.seconds,
             "torch": torch.__version__,
         }
-        module = self.objective.module
-        save_checkpoint(self.run / CHECKPOINTS, module, self.optimiser, self.averages, record)
+        learner = self.learner
+        save_checkpoint(
+            self.run / CHECKPOINTS, learner.objective.module, learner.optimiser, learner.averages, record
+        )
         self.last_save = time.monotonic()
 
     def preview(self, journal: Journal, hooks: _Hooks, model: Path | None = None) -> None:
@@ -320,11 +303,11 @@ class _Training:
         Their time is not the training's. What goes wrong is logged, and the training goes on.
         """
         begun = time.monotonic()
-        journal.at(self.seen, self.steps)
+        journal.at(self.seen, self.learner.steps)
         try:
             with ExitStack() as stack:
                 if model is None and isinstance(self.objective, ShowsPictures):
-                    with averaged(self.objective, self.averages):
+                    with self.learner.averaged():
                         model = stack.enter_context(drafted(self.objective, self.run))
                 if model is not None:
                     file = draw_preview(
@@ -337,19 +320,32 @@ class _Training:
             journal.problem("preview", error)
         self.begun += time.monotonic() - begun
 
+    def validate(self, journal: Journal) -> None:
+        """Figures of the averaged weights as they are. Their time and their chance are not the training's."""
+        begun = time.monotonic()
+        journal.at(self.seen, self.learner.steps)
+        cards = [self.device] if self.device.type == "cuda" else []
+        with self.learner.averaged(), torch.no_grad(), torch.random.fork_rng(devices=cards):
+            journal.validation(self._validated())
+        self.objective.module.train()
+        self.begun += time.monotonic() - begun
+
+    def _validated(self) -> dict[str, float]:
+        self.objective.module.eval()
+        with precise(self.device, self.recipe.precision):
+            return self.objective.validate()
+
     def conclude(self, journal: Journal, hooks: _Hooks) -> Outcome:
         """Save, and where wished validate the averaged weights, publish them and show what they make."""
         self.save()
         finished, objective = self.seen >= self.samples, self.objective
         if not finished and not self.settings.publish:
             return Outcome(self.seen, finished, None, {})
-        objective.module.eval()
-        with averaged(objective, self.averages), torch.no_grad():
-            with precise(self.device, self.recipe.precision):
-                report = objective.validate()
+        with self.learner.averaged(), torch.no_grad():
+            report = self._validated()
             move(objective, torch.device("cpu"))
             model = publish_model(objective, self.run)
-        journal.at(self.seen, self.steps)
+        journal.at(self.seen, self.learner.steps)
         journal.validation(report)
         if self.previews.wanted:
             self.preview(journal, hooks, model)
@@ -394,8 +390,8 @@ def _go_on(training: _Training, journal: Journal, hooks: _Hooks) -> Outcome:
     training.objective.module.train()
     training.start_clocks()
     with training.batches() as coming:
-        while training.seen < training.samples and (batch := next(coming, None)) is not None:
-            figures = training.step(batch)
+        while training.seen < training.samples:
+            figures = training.step(coming)
             wish = training.wish(hooks)
             over = training.seen >= training.samples
             late = time.monotonic() - training.last_look > _LOOK_SECONDS
@@ -411,6 +407,8 @@ def _go_on(training: _Training, journal: Journal, hooks: _Hooks) -> Outcome:
                 )
             if wish == _END:
                 break
+            if first and not over and training.validations.due(training.seconds):
+                training.validate(journal)
             if first and not over and training.previews.due(training.seconds):
                 training.preview(journal, hooks)
     return team.by_first(lambda: training.conclude(journal, hooks))

@@ -34,6 +34,21 @@ def machine_facts(device: torch.device) -> dict[str, Any]:
     return facts
 
 
+def peak_memory(device: torch.device) -> int | None:
+    """Bytes that this process has held at most: of the GPU's memory, else of the machine's.
+
+    None where the system does not tell.
+    """
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if platform.system() == "Darwin" else 1024 * most
+
+
 def _processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()

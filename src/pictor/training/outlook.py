@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from pictor.training.devices import moved, precise
+from pictor.training.devices import moved, networks, precise
 from pictor.training.objectives import Objective
 from pictor.training.recipe import Recipe
 
@@ -24,12 +24,15 @@ class Outlook:
     """Additions and multiplications of one sample's loss and gradient."""
     samples: int
     """Of the recipe, from the first on."""
+    memory: int
+    """Bytes of weights, gradients, moments and averages in one process; activations come on top."""
 
     def __str__(self) -> str:
         total = self.flops * self.samples
         return (
             f"{self.learning / 1e6:.1f} of {self.parameters / 1e6:.1f} million parameters learn;"
-            f" {self.samples} samples of {self.flops / 1e9:.2g} GFLOP, {total / 1e15:.2g} PFLOP in all"
+            f" {self.samples} samples of {self.flops / 1e9:.2g} GFLOP, {total / 1e15:.2g} PFLOP in all;"
+            f" {self.memory / 1e9:.2g} GB of weights, gradients, moments and averages, besides activations"
         )
 
 
@@ -44,9 +47,14 @@ def outlook(objective: Objective, recipe: Recipe, device: torch.device) -> Outlo
         objective.module.train()
     for parameter in parameters:
         parameter.grad = None
+    held = {id(p): p for network in networks(objective) for p in network.parameters()}
+    learnt = sum(p.numel() * p.element_size() for p in parameters if p.requires_grad)
     return Outlook(
         parameters=sum(parameter.numel() for parameter in parameters),
         learning=sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
+        # A gradient and two moments of each weight that learns.
+        memory=sum(p.numel() * p.element_size() for p in held.values())
+        + (3 + len(recipe.ema_widths)) * learnt,
         flops=counter.get_total_flops(),
         samples=recipe.samples,
     )

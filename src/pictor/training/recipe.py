@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pictor.core.errors import InputError
 
@@ -19,6 +19,7 @@ class Strict(BaseModel):
 
 
 Model = TypeVar("Model", bound=Strict)
+CoolDown = Literal["linear", "cosine"]
 
 
 class Optimiser(Strict):
@@ -31,7 +32,9 @@ class Optimiser(Strict):
     warm_up: float = Field(0.03, ge=0, lt=1)
     """Share of the run over which the rate rises linearly from zero."""
     cool_down: float = Field(0.3, ge=0, le=1)
-    """Share of the run over which the rate falls linearly to zero."""
+    """Share of the run over which the rate falls to zero; 0 keeps it constant."""
+    cool_down_shape: CoolDown = "linear"
+    """How it falls."""
 
 
 class Recipe(Strict):
@@ -44,16 +47,23 @@ class Recipe(Strict):
     fit_minutes: float | None = Field(None, gt=0)
     """Make the run as long as fits this training time, by the speed that its first half minute shows."""
     batch_size: int = Field(64, gt=0)
+    accumulate: int = Field(1, ge=1)
+    """Parts in which each process computes its share of a batch, one after another, to need less memory."""
+    gradient_checkpointing: bool = False
+    """Compute activations anew on the way back rather than keep them: less memory, a third more time."""
     optimiser: Optimiser = Optimiser()
     ema_widths: tuple[float, ...] = (0.10, 0.05)
     """Relative widths of the weight averages; the first is exported."""
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """Numbers that the networks compute in; weights, averages and the optimiser stay in float32."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Numbers that the networks compute in; weights, averages and the optimiser stay in float32, and losses
+    are scaled as float16 needs it."""
     compile: bool = False
     """Speed up the networks by torch.compile, which takes a minute or two before the first step."""
     checkpoint_minutes: float = Field(5.0, gt=0)
     preview_minutes: float = Field(10.0, ge=0)
     """Training time between previews, where the objective makes pictures; 0 makes none."""
+    validate_minutes: float = Field(0.0, ge=0)
+    """Training time between validations, which are made at the end in any case; 0 makes no others."""
     preview_prompts: tuple[str, ...] = Field(
         (
             "a red apple",
@@ -72,8 +82,14 @@ class Recipe(Strict):
     objective: dict[str, Any]
     """`kind` names the objective; the other keys are its own and validated by it."""
 
+    @model_validator(mode="after")
+    def _parts_of_a_batch(self) -> Recipe:
+        if self.accumulate > self.batch_size:
+            raise ValueError(f"batches of {self.batch_size} samples have no {self.accumulate} parts")
+        return self
 
-WATCHING = ("checkpoint_minutes", "preview_minutes", "preview_prompts", "track")
+
+WATCHING = ("checkpoint_minutes", "preview_minutes", "preview_prompts", "validate_minutes", "track")
 """Keys that decide what can be seen of a run and nothing of what it learns."""
 
 

@@ -2,25 +2,53 @@
 
 from __future__ import annotations
 
-from pictor.training.recipe import Recipe
+import math
+
+from pictor.training.recipe import CoolDown, Recipe
 
 _WINDOW = 30.0
 """Seconds over which speed is measured, the first third of them to settle."""
 
 
-def rate_factor(samples_seen: int, samples: int, warm_up: float, cool_down: float) -> float:
-    """Factor on the base rate: linear rise, plateau, linear fall to zero.
+def rate_factor(
+    samples_seen: int, samples: int, warm_up: float, cool_down: float, shape: CoolDown = "linear"
+) -> float:
+    """Factor on the base rate: linear rise, plateau, fall to zero.
 
     Args:
         samples_seen: samples before this step.
         samples: samples of the whole run.
         warm_up: share of the run that rises.
         cool_down: share of the run that falls.
+        shape: of the fall: "linear", or "cosine", half a period of it (Loshchilov and Hutter 2017,
+            arXiv 1608.03983).
     """
     progress = min(1.0, samples_seen / samples)
     rise = min(1.0, (progress + 1e-4) / warm_up) if warm_up > 0 else 1.0
     fall = min(1.0, (1.0 - progress) / cool_down) if cool_down > 0 else 1.0
+    if shape == "cosine":
+        fall = (1 - math.cos(math.pi * fall)) / 2
     return max(0.0, min(rise, fall))
+
+
+class Intervals:
+    """Whether it is time again: at whole multiples of a period of training time, also when a run goes on.
+
+    Args:
+        minutes: the period, 0 for never.
+        seconds: training time of the run's earlier calls.
+    """
+
+    def __init__(self, minutes: float, seconds: float) -> None:
+        self._period = 60.0 * minutes
+        self._passed = int(seconds // self._period) if minutes else 0
+
+    def due(self, seconds: float) -> bool:
+        """Whether a period has ended since the last time that one had."""
+        if not self._period or seconds // self._period <= self._passed:
+            return False
+        self._passed = int(seconds // self._period)
+        return True
 
 
 class Length:

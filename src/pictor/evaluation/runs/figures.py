@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from pictor.evaluation.runs.reading import Run
 
@@ -23,9 +23,16 @@ def headline(figures: Mapping[str, float]) -> tuple[str, float] | None:
     """The figure that stands for a validation: its first, or the mean of one figure at several times."""
     if not figures:
         return None
-    stem = _TIME.sub("", next(iter(figures)))
-    values = [value for name, value in figures.items() if _TIME.sub("", name) == stem]
-    return stem, sum(values) / len(values)
+    name, members = next(iter(by_stem(figures).items()))
+    return name, sum(figures[member] for member in members) / len(members)
+
+
+def by_stem(names: Iterable[str]) -> dict[str, list[str]]:
+    """Names of figures by what they are of, whose times, as in held_out_mse_t0.3, differ alone."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        found.setdefault(_TIME.sub("", name), []).append(name)
+    return found
 
 
 def best(run: Run) -> tuple[str, float, int] | None:

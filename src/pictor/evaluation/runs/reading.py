@@ -20,7 +20,7 @@ _FRESH = 90.0
 """Seconds since the last line for which a run without a lock passes for running."""
 _DEPTH = 4
 """Folders below the one that runs are looked for in."""
-_OWN = ("samples", "step", "loss", "rate", "samples_per_second", "seconds")
+_OWN = ("samples", "step", "loss", "rate", "samples_per_second", "seconds", "memory_gb")
 
 State = Literal["running", "finished", "interrupted", "ended"]
 """`ended`: nobody trains, and the folder does not tell how long the run was to be."""
@@ -35,6 +35,8 @@ class Point:
     rate: float | None
     seconds: float | None
     """Training time of all calls until here."""
+    memory_gb: float | None
+    """That the process had held at most until here."""
     speed: float | None
     """Samples a second: since the line before, or in older logs since the call began."""
     figures: Mapping[str, float]
@@ -102,6 +104,11 @@ class Run:
     def seconds(self) -> float | None:
         """Training time of all calls; None where an older log does not tell it."""
         return self.points[-1].seconds if self.points else None
+
+    @property
+    def memory_gb(self) -> float | None:
+        """That a process held at most; None where an older log does not tell it."""
+        return max((point.memory_gb for point in self.points if point.memory_gb is not None), default=None)
 
     @property
     def loss(self) -> float | None:
@@ -268,7 +275,15 @@ def _log(folder: Path, problems: list[str]) -> tuple[tuple[Point, ...], tuple[Va
             figures = {name: value for name, value in _numbers(line).items() if name not in (*_OWN, "line")}
             rate = _number(line.get("rate"))
             points.append(
-                Point(samples=samples, loss=loss, rate=rate, seconds=clock, speed=speed, figures=figures)
+                Point(
+                    samples=samples,
+                    loss=loss,
+                    rate=rate,
+                    seconds=clock,
+                    memory_gb=_number(line.get("memory_gb")),
+                    speed=speed,
+                    figures=figures,
+                )
             )
         else:
             problems.append(f"{where} has no loss that is a number and was passed over")

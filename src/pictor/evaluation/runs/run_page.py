@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from html import escape
 
@@ -11,6 +12,7 @@ from pictor.evaluation.runs.charts import Curve, chart
 from pictor.evaluation.runs.figures import (
     age,
     best,
+    by_stem,
     flat,
     lower_is_better,
     progress,
@@ -18,13 +20,13 @@ from pictor.evaluation.runs.figures import (
     span,
     thousands,
 )
-from pictor.evaluation.runs.look import cards, document, section, setting, settings, strip, table
+from pictor.evaluation.runs.look import COLORS, cards, document, section, setting, settings, strip, table
 from pictor.evaluation.runs.reading import Call, Run
 from pictor.evaluation.runs.trace import Part, parts, smooth
 
 _SHOWN = 8
 """Previews of a strip, the first and the last among them."""
-_TRACED = 3
+_TRACED = 5
 """Figures beside the loss that the trace shows."""
 
 
@@ -75,6 +77,8 @@ def _facts(run: Run, traced: list[Part]) -> list[tuple[str, str, str]]:
         found.append(
             ("Training time", span(run.seconds), f"{len(run.calls)} calls" if len(run.calls) > 1 else "")
         )
+    if run.memory_gb is not None:
+        found.append(("Memory", f"{run.memory_gb:.2f} GB", "at most"))
     if run.state == "running" and left is not None:
         found.append(("Left", span(left), "at the median speed"))
     found.append(("Last line", f"{age(run)} ago", ""))
@@ -120,18 +124,24 @@ def _previews(run: Run) -> str:
 def _validation(run: Run) -> str:
     if not run.validations:
         return ""
-    names = list(dict.fromkeys(name for one in run.validations for name in one.figures))
     if len(run.validations) == 1:
         found = run.validations[0]
         rows = [[escape(name), short(value)] for name, value in found.figures.items()]
         return table(["figure", f"at {thousands(found.samples)} samples"], rows, ["name", "number"])
     charts = []
-    for name in names:
-        told = [(one.samples, one.figures[name]) for one in run.validations if name in one.figures]
-        x, y = (np.array([pair[i] for pair in told], np.float64) for i in (0, 1))
-        curves = [Curve(name=name, x=x, y=y), Curve(name=name, x=x, y=y, kind="dots")]
-        good = "lower is better" if lower_is_better(name) else "higher is better"
-        charts.append(chart(f"{name} ({good})", curves, end=float(run.planned or 0)))
+    for stem, members in by_stem(
+        dict.fromkeys(name for one in run.validations for name in one.figures)
+    ).items():
+        curves = []
+        for number, name in enumerate(members):
+            told = [(one.samples, one.figures[name]) for one in run.validations if name in one.figures]
+            x, y = (np.array([pair[i] for pair in told], np.float64) for i in (0, 1))
+            label = name.removeprefix(f"{stem}_")
+            curves.append(Curve(name=label, x=x, y=y, color=number % COLORS))
+        if len(curves) == 1:
+            curves.append(replace(curves[0], kind="dots"))
+        good = "lower is better" if lower_is_better(stem) else "higher is better"
+        charts.append(chart(f"{stem} ({good})", curves, end=float(run.planned or 0)))
     return f"<div class='charts'>{''.join(charts)}</div>"
 
 
