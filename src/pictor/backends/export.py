@@ -155,6 +155,8 @@ def _examples(network: Any, part: Part) -> tuple[dict[str, "torch.Tensor"], dict
     """
     import torch
 
+    if hasattr(network, "examples"):
+        return network.examples(part)
     dim = torch.export.Dim
     # Two layers of diffusers branch at 64 rows. Both branches compute the same: the graph takes any number.
     batch, config = dim("batch", max=63), network.config
@@ -178,8 +180,10 @@ def _examples(network: Any, part: Part) -> tuple[dict[str, "torch.Tensor"], dict
     tensors, dynamic = {first: picture}, {first: {0: batch, 2: rows, 3: columns}}
     if part.name == "unet":
         tensors["timestep"] = torch.tensor([10.0, 500.0])
+        dynamic |= {"timestep": {0: batch}}
+    if "encoder_hidden_states" in part.inputs:
         tensors["encoder_hidden_states"] = torch.zeros(2, 7, config.cross_attention_dim)
-        dynamic |= {"timestep": {0: batch}, "encoder_hidden_states": {0: batch, 1: dim("tokens")}}
+        dynamic |= {"encoder_hidden_states": {0: batch, 1: dim("tokens")}}
     if "time_ids" in part.inputs:
         told = int(part.inputs["time_ids"][1:])
         width = config.projection_class_embeddings_input_dim - told * config.addition_time_embed_dim

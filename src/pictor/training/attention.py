@@ -6,10 +6,10 @@ saves memory on, most of all in bfloat16. What is learnt is the same.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from diffusers import UNet2DConditionModel
+from diffusers import UNet2DConditionModel, UNet2DModel
 from diffusers.models.attention_processor import Attention, AttnProcessor, AttnProcessor2_0
 
 
@@ -27,7 +27,13 @@ class TrainingAttention:
         return out
 
 
-def ready_to_train(unet: UNet2DConditionModel) -> UNet2DConditionModel:
+Unet = TypeVar("Unet", UNet2DConditionModel, UNet2DModel)
+
+
+def ready_to_train(unet: Unet) -> Unet:
     """The same network with `TrainingAttention`, which no file of it will show."""
-    unet.set_attn_processor(TrainingAttention())
+    processor = TrainingAttention()
+    for layer in unet.modules():
+        if isinstance(layer, Attention):
+            layer.set_processor(processor)
     return unet

@@ -131,13 +131,16 @@ class CaptionedPictures:
     """Draws samples by their numbers; can be pickled to other processes."""
 
     pictures: Pictures
-    tokenizer: CLIPTokenizer
+    tokenizer: CLIPTokenizer | None
+    """None for samples without words."""
     channels: int
     """Of latents."""
     factor: int
     """Pixels a latent, along each side."""
     empty_captions: float
     draw_time: DrawTime
+    further: tuple[CLIPTokenizer, ...] = ()
+    """Of the text encoders after the first."""
 
     def __call__(
         self, first: int, count: int, held_out: bool = False
@@ -150,8 +153,8 @@ class CaptionedPictures:
             held_out: pictures that training never sees, where there are any.
 
         Returns:
-            image [B, H, W, 3] uint8; ids [B, T] int64; t [B]; eps [B, C, h, w]; lot [B], uniform in [0, 1),
-            for what else has to be decided of a sample.
+            image [B, H, W, 3] uint8; ids [B, T] int64, and by a second tokenizer ids_2; t [B];
+            eps [B, C, h, w]; lot [B], uniform in [0, 1), for what else has to be decided of a sample.
         """
         pictures, texts, times, noises, lots = [], [], [], [], []
         for number in range(first, first + count):
@@ -162,9 +165,14 @@ class CaptionedPictures:
             rows, columns = (side // self.factor for side in pixels.shape[:2])
             noises.append(rng.standard_normal((self.channels, rows, columns), np.float32))
             lots.append(rng.random())
-        return {
+        others = {
+            f"ids_{number}": tokenize(tokenizer, texts).numpy()
+            for number, tokenizer in enumerate(self.further, 2)
+        }
+        if self.tokenizer is not None:
+            others["ids"] = tokenize(self.tokenizer, texts).numpy()
+        return others | {
             "image": np.stack(pictures),
-            "ids": tokenize(self.tokenizer, texts).numpy(),
             "t": np.array(times, np.float32),
             "eps": np.stack(noises),
             "lot": np.array(lots),

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
+from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel, UNet2DModel
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from pictor.core.errors import InputError
@@ -62,3 +62,12 @@ def open_unet(folder: Path) -> UNet2DConditionModel:
         InputError: the folder holds none.
     """
     return _open(folder / "unet", "unet", UNet2DConditionModel).float()
+
+
+def open_plain_unet(folder: Path) -> UNet2DModel:
+    """The same of a model that no words steer.
+
+    Raises:
+        InputError: the folder holds none.
+    """
+    return _open(folder / "unet", "unet", UNet2DModel).float()
