@@ -27,7 +27,6 @@ from pictor.backends.export import export_folder
 from pictor.backends.torch import quiet
 from pictor.families.registry import graphed_parts
 
-
 TEXT_TO_PIXELS = "PictorTextToPixelsPipeline"
 
 
