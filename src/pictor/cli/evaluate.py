@@ -4,15 +4,22 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pictor.core.errors import InputError
 
+if TYPE_CHECKING:
+    from pictor.engine.studio import Studio
+    from pictor.evaluation.judge import Judge
+    from pictor.evaluation.training_book import TrainingBook
+
 app = typer.Typer(rich_markup_mode=None)
 
 _REPORT, _PAGE = "report.json", "report.html"
+_PICTURES = 16
+"""Of a model that reads no words, for each that is counted: two splits, two languages, four kinds."""
 
 
 @app.command()
@@ -21,7 +28,11 @@ def evaluate(
         str | None, typer.Argument(metavar="MODEL", help="A diffusers folder; else the embedded model.")
     ] = None,
     count: Annotated[
-        int, typer.Option(help="Prompts of each kind, seen and held out, in each of two languages.")
+        int,
+        typer.Option(
+            help="Prompts of each kind, seen and held out, in each of two languages; of a model that reads no"
+            " words a sixteenth of its pictures."
+        ),
     ] = 16,
     kinds: Annotated[
         str | None, typer.Option(metavar="LIST", help="Among single,counted,related,styled; else all.")
@@ -52,10 +63,10 @@ def evaluate(
 
     Seen and held-out compositions, in English and Chinese, beside the judge's own ceiling on real renders,
     the autoencoder's reconstructions, retrieval of training pictures, and chance. The default makes 304
-    pictures.
+    pictures. Of a model that reads no words: how a set of its pictures lies beside real renders.
     """
     from pictor.cli._progress import ProgressLine
-    from pictor.engine.files import check_writable, write_file
+    from pictor.engine.files import check_writable
     from pictor.engine.studio import load, model_folder
     from pictor.evaluation.evaluate import Wish
     from pictor.evaluation.evaluate import evaluate as measure
@@ -85,6 +96,17 @@ def evaluate(
     book = training_book(model_folder(model))
     if corpus_seed is not None:
         book = replace(book, seed=corpus_seed)
+    if "text" not in studio.traits.abilities:
+        if kinds is not None or everything:
+            raise InputError(
+                f"{studio.traits.name} reads no words",
+                expected="neither kinds of prompts nor --everything",
+                param="kinds" if kinds is not None else "everything",
+            )
+        asked = {"num_steps": steps, "guidance_scale": guidance, "solver": solver}
+        given = {name: value for name, value in asked.items() if value is not None}
+        _unprompted(studio, seer, _PICTURES * count, seed, given, book, font, out, as_json)
+        return
     wish = Wish(
         kinds=chosen,
         count=count,
@@ -102,12 +124,52 @@ def evaluate(
         )
     report = document(found)
     if out is not None:
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"cannot make the folder {out} ({error.strerror})", param="out") from None
         text = json.dumps(report, indent=1, ensure_ascii=False) + "\n"
-        write_file(out / _REPORT, text.encode(), overwrite=True)
-        write_file(out / _PAGE, page(found).encode(), overwrite=True)
-        print(f"wrote {out / _REPORT} and {out / _PAGE}", file=sys.stderr)
+        _write(out, {_REPORT: text, _PAGE: page(found)})
     print(json.dumps(report, indent=2) if as_json else table(found))
+
+
+def _unprompted(
+    studio: "Studio",
+    judge: "Judge",
+    pictures: int,
+    seed: int,
+    settings: dict[str, str | int | float],
+    book: "TrainingBook",
+    font: Path | None,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """The same of a model that reads no words."""
+    from pictor.cli._progress import ProgressLine
+    from pictor.evaluation.unprompted import evaluate_unprompted, unprompted_document, unprompted_table
+
+    with ProgressLine() as progress:
+        found = evaluate_unprompted(
+            studio,
+            judge,
+            pictures=pictures,
+            seed=seed,
+            settings=settings,
+            trained_on=book,
+            font=font,
+            on_progress=progress,
+            say=lambda line: print(f"{line} ...", file=sys.stderr),
+        )
+    report = json.dumps(unprompted_document(found), indent=1, ensure_ascii=False)
+    if out is not None:
+        _write(out, {_REPORT: report + "\n"})
+    print(report if as_json else unprompted_table(found))
+
+
+def _write(folder: Path, texts: dict[str, str]) -> None:
+    """Write these files into a folder, which is made where it is missing."""
+    from pictor.engine.files import write_file
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot make the folder {folder} ({error.strerror})", param="out") from None
+    for name, text in texts.items():
+        write_file(folder / name, text.encode(), overwrite=True)
+    print(f"wrote {' and '.join(str(folder / name) for name in texts)}", file=sys.stderr)

@@ -77,10 +77,15 @@ def show(
         print(f"{span(found.seconds)} of training, {short(found.speed)} samples/s")
     if told := best(found):
         print(f"best {told[0]}: {short(told[1])} at {thousands(told[2])} samples")
-    rows = [["samples", "loss", "rate", "samples/s", "what happened"]]
-    for part in parts(found):
+    traced = parts(found)
+    names = list(traced[-1].figures) if traced else []
+    rows = [["samples", "loss", *names, "rate", "samples/s", "what happened"]]
+    for part in traced:
+        figures = [short(part.figures.get(name)) for name in names]
         rate = "-" if part.rate is None else f"{part.rate:.2g}"
-        rows.append([thousands(part.last), short(part.loss), rate, short(part.speed), part.observation])
+        rows.append(
+            [thousands(part.last), short(part.loss), *figures, rate, short(part.speed), part.observation]
+        )
     if len(rows) > 1:
         print()
         _print_table(rows)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pictor.evaluation.evaluate import SOURCES, Evaluation
+from pictor.evaluation.evaluate import SOURCES, Distribution, Evaluation
 from pictor.evaluation.prompts import LANGUAGES, Prompt
 from pictor.evaluation.scoring import ALL, ATTRIBUTES, Marks, Share, tally
 
@@ -65,12 +65,12 @@ def table(found: Evaluation) -> str:
             lines += [
                 "",
                 f"{split} compositions, {LANGUAGE_NAMES[language]}",
-                *_aligned([["", *COLUMNS], *rows]),
+                *aligned([["", *COLUMNS], *rows]),
             ]
     lines += [
         "",
         "Beside as many other real renders, in the judge's space",
-        *_aligned(_distribution_rows(found)),
+        *aligned(_distribution_rows(found)),
     ]
     memory, diversity = found.memory, found.diversity
     lines += [
@@ -88,17 +88,22 @@ def table(found: Evaluation) -> str:
 
 def _distribution_rows(found: Evaluation) -> list[list[str]]:
     rows = [["", "", "FD", "KID x 1000", "precision", "recall", "density", "coverage"]]
-    for one in found.distributions:
-        near = one.manifold
-        shares = ["-"] * 4
-        if near is not None:
-            shares = [f"{v:.2f}" for v in (near.precision, near.recall, near.density, near.coverage)]
-        kernel = f"{1000 * one.kernel:.2f} ± {1000 * one.kernel_error:.2f}"
-        rows.append([one.split, one.source, f"{one.frechet:.3f}", kernel, *shares])
+    rows += [[one.split, one.source, *distribution_cells(one)] for one in found.distributions]
     return rows
 
 
-def _aligned(rows: list[list[str]]) -> list[str]:
+def distribution_cells(one: Distribution) -> list[str]:
+    """FD, KID x 1000, precision, recall, density and coverage."""
+    near = one.manifold
+    shares = ["-"] * 4
+    if near is not None:
+        shares = [f"{v:.2f}" for v in (near.precision, near.recall, near.density, near.coverage)]
+    kernel = f"{1000 * one.kernel:.2f} ± {1000 * one.kernel_error:.2f}"
+    return [f"{one.frechet:.3f}", kernel, *shares]
+
+
+def aligned(rows: list[list[str]]) -> list[str]:
+    """The lines of a table."""
     widths = [max(len(row[i]) for row in rows if i < len(row)) for i in range(max(map(len, rows)))]
     return [
         "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=False)).rstrip()

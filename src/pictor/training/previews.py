@@ -79,9 +79,9 @@ def draw_preview(
     """
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         studio = load(model, backend="torch", device=str(device))
-        pictures = studio.generate(
-            list(recipe.preview_prompts), seed=recipe.seed % 2**32, should_stop=should_stop
-        )
+        prompts = list(recipe.preview_prompts)
+        shown = {"prompt": prompts} if "text" in studio.traits.abilities else {"count": len(prompts)}
+        pictures = studio.generate(**shown, seed=recipe.seed % 2**32, should_stop=should_stop)
     whole, first = sheet(pictures), pictures[0].recipe
     facts = {
         "samples": samples,

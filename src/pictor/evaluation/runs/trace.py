@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pictor.evaluation.runs.reading import Point, Run
+from pictor.evaluation.runs.rivals import rivalry
 
 _WIDTH = 50
 """The smoothing window's width as a share of the curve: one of so many."""
@@ -74,7 +75,9 @@ def parts(run: Run) -> list[Part]:
             word = "slower" if speed < usual else "faster"
             remarks.append(f"{100 * abs(speed / usual - 1):.0f}% {word} than the run's median")
         names = list(dict.fromkeys(name for point in here for name in point.figures))
-        figures = {name: [p.figures[name] for p in here if name in p.figures] for name in names}
+        told = {name: [p.figures[name] for p in here if name in p.figures] for name in names}
+        figures = {name: float(np.mean(values)) for name, values in told.items()}
+        remarks += rivalry(figures)
         found.append(
             Part(
                 number=number + 1,
@@ -82,7 +85,7 @@ def parts(run: Run) -> list[Part]:
                 last=here[-1].samples,
                 lines=len(here),
                 loss=float(np.mean([point.loss for point in here])),
-                figures={name: float(np.mean(values)) for name, values in figures.items()},
+                figures=figures,
                 rate=here[-1].rate,
                 speed=speed,
                 observation="; ".join(remark for remark in remarks if remark),
