@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,6 +17,7 @@ from itertools import islice
 from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, TypeVar
 
+from pictor.core.children import unsignalled
 from pictor.core.errors import Cancelled, InputError, PictorError
 from pictor.data.quarantine import Quarantine
 from pictor.data.sources.registry import Opened
@@ -72,8 +72,6 @@ def default_workers() -> int:
 
 
 def _serve(connection: Connection, place: Any, parent: int, work: Work[Any]) -> None:
-    # The first process alone decides what Ctrl-C means.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     warnings.simplefilter("ignore")
 
     def at(index: int) -> None:
@@ -129,7 +127,8 @@ class _Worker:
         self.process = context.Process(
             target=_serve, args=(theirs, self.place, os.getpid(), work), daemon=True
         )
-        self.process.start()
+        with unsignalled():
+            self.process.start()
         theirs.close()
         self.part: Part | None = None
         self._seen, self._since = IDLE, 0.0

@@ -10,7 +10,6 @@ from __future__ import annotations
 import mmap
 import multiprocessing
 import os
-import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -21,6 +20,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from pictor.core.children import unsignalled
 from pictor.core.errors import InputError, PictorError
 
 Arrays = Mapping[str, np.ndarray[Any, Any]]
@@ -77,9 +77,6 @@ def _write(handle: int, drawn: Mapping[str, Any]) -> tuple[int, list[tuple[str, 
 
 def _serve(connection: Connection, paths: list[str], draw: Draw) -> None:
     """A drawer's life: numbers in, arrays into shared memory, until the other side is gone."""
-    # Whoever takes the batches decides when to end; a signal to the whole group must not come before it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
     handles = [os.open(path, os.O_RDWR) for path in paths]
@@ -128,7 +125,8 @@ class Drawers:
                 process = context.Process(target=_serve, args=(theirs, paths, draw), daemon=True)
                 self._ends.append(mine)
                 try:
-                    process.start()
+                    with unsignalled():
+                        process.start()
                 except (AttributeError, TypeError) as error:
                     raise InputError(
                         f"this objective's samples cannot be drawn by other processes ({error})",
