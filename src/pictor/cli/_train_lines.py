@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 _LINE_SECONDS = 20.0
 _FRAME_SECONDS = 0.25
+_KEPT_SECONDS = 5.0
 _SETTLED = 10.0
 """Seconds after which speed and memory are those of the run."""
 
@@ -47,6 +48,14 @@ class TrainingLines:
         [task] = self._bar.task_ids
         self._bar.update(task, completed=progress.samples_seen, total=progress.samples, **told)
         self._bar.refresh()
+
+    def kept(self, done: int, of: int) -> None:
+        """Latents are made before the training begins."""
+        clock = time.monotonic()
+        if done < of and clock - self._last < _KEPT_SECONDS:
+            return
+        self._last = clock
+        print(f"{done}/{of} pictures encoded to latents that are kept", file=sys.stderr, flush=True)
 
     def end(self) -> None:
         """Leave the terminal as it was."""

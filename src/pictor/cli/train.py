@@ -64,6 +64,12 @@ def train(
     processes: Annotated[int, typer.Option(help="Processes that share each batch.")] = 1,
     device: Annotated[str, typer.Option(help="cpu, cuda (a GPU for each process), or auto.")] = "auto",
     drawers: Annotated[int, typer.Option(help="Processes that draw samples ahead; 0 is a thread.")] = 0,
+    shard: Annotated[
+        bool, typer.Option("--shard", help="Each process holds a share of weights and moments only.")
+    ] = False,
+    engine: Annotated[
+        str, typer.Option(help="Who starts the processes: local, or ray on the machines of a cluster.")
+    ] = "local",
     track: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="Also tell tensorboard, wandb or mlflow; may be repeated."),
@@ -89,7 +95,7 @@ def train(
         named = tuple(dict.fromkeys([*resolved.track, *track]))
         resolved = resolved.model_copy(update={"track": named})
     try:
-        from pictor.training.loop import train as run_training
+        from pictor.training.engines import training_by
         from pictor.training.processes import leads
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("pictor"):
@@ -100,7 +106,7 @@ def train(
     stop = _StopOnSignal(first)
     show = TrainingLines()
     try:
-        outcome = run_training(
+        outcome = training_by(engine)(
             resolved,
             folder,
             minutes=minutes,
@@ -108,6 +114,8 @@ def train(
             processes=processes,
             device=device,
             drawers=drawers,
+            shard=shard,
+            on_kept=show.kept,
             on_outlook=lambda outlook: print(outlook, file=sys.stderr),
             on_progress=show,
             should_stop=stop.wanted,

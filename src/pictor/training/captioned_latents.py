@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny
+from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field, model_validator
 from torch import nn
 from transformers import CLIPTokenizer
@@ -44,6 +45,9 @@ def _mix(table: object) -> object:
         raise ValueError(f"no share is called {', '.join(unknown)}; known are {', '.join(known)}")
     return Mix.of(table)
 
+
+Kept = Callable[[int, bool, np.random.Generator], NDArray[np.float32]]
+"""Latents [C, h, w] of a row of a prepared folder's manifest, mirrored or not; see `latent_cache`."""
 
 MixTable = Annotated[Mix, BeforeValidator(_mix)]
 """A recipe's table of shares."""
@@ -141,6 +145,8 @@ class CaptionedPictures:
     draw_time: DrawTime
     further: tuple[CLIPTokenizer, ...] = ()
     """Of the text encoders after the first."""
+    kept: Kept | None = None
+    """Latents in the place of the pictures of a prepared folder that are trained on."""
 
     def __call__(
         self, first: int, count: int, held_out: bool = False
@@ -153,18 +159,22 @@ class CaptionedPictures:
             held_out: pictures that training never sees, where there are any.
 
         Returns:
-            image [B, H, W, 3] uint8; ids [B, T] int64, and by a second tokenizer ids_2; t [B];
-            eps [B, C, h, w]; lot [B], uniform in [0, 1), for what else has to be decided of a sample.
+            image [B, H, W, 3] uint8, or kept latents [B, C, h, w] float32; ids [B, T] int64, and by a second
+            tokenizer ids_2; t [B]; eps [B, C, h, w]; lot [B], uniform in [0, 1), for what else has to be
+            decided of a sample.
         """
         pictures, texts, times, noises, lots = [], [], [], [], []
         for number in range(first, first + count):
             pixels, text, rng = self.pictures.shown(number, held_out)
-            pictures.append(pixels)
             texts.append("" if rng.random() < self.empty_captions else text)
             times.append(self.draw_time(rng))
             rows, columns = (side // self.factor for side in pixels.shape[:2])
             noises.append(rng.standard_normal((self.channels, rows, columns), np.float32))
             lots.append(rng.random())
+            if self.kept is not None and not held_out and isinstance(self.pictures, FolderPictures):
+                pictures.append(self.kept(*self.pictures.view(number), rng))
+            else:
+                pictures.append(pixels)
         others = {
             f"ids_{number}": tokenize(tokenizer, texts).numpy()
             for number, tokenizer in enumerate(self.further, 2)
@@ -219,7 +229,9 @@ class PictureEncoder(nn.Module):
 
     @torch.no_grad()
     def forward(self, image_BHW3: torch.Tensor) -> torch.Tensor:
-        """Latents [B, C, h, w] in float32 of pictures [B, H, W, 3] in uint8."""
+        """Latents [B, C, h, w] in float32 of pictures [B, H, W, 3] in uint8; latents stay as they are."""
+        if image_BHW3.is_floating_point():
+            return image_BHW3
         # What is encoded is data, whatever numbers the networks that learn it compute in.
         with torch.autocast(image_BHW3.device.type, enabled=False):
             image_B3HW = image_BHW3.permute(0, 3, 1, 2).float().div(127.5).sub(1)

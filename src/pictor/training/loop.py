@@ -26,6 +26,7 @@ from pictor.training.devices import (
 from pictor.training.export import publish_model
 from pictor.training.feeding import Build, Rebuilt, batches, jobs, parts
 from pictor.training.journal import Journal
+from pictor.training.latent_cache import Watch, use_kept_latents
 from pictor.training.learner import Learner
 from pictor.training.lock import held
 from pictor.training.loss_watch import LossWatch
@@ -35,6 +36,7 @@ from pictor.training.objectives import (
     Batched,
     DrawnElsewhere,
     Figures,
+    Objective,
     ShowsPictures,
     build,
 )
@@ -87,6 +89,7 @@ class _Settings:
     minutes: float | None
     device: str
     drawers: int
+    shard: bool
     publish: bool
     outlook: bool
     """Whether to count the work of a sample first."""
@@ -96,6 +99,7 @@ class _Settings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Hooks:
+    on_kept: Watch | None = None
     on_outlook: Callable[[Outlook], None] | None = None
     on_progress: Callable[[Progress], None] | None = None
     should_stop: Callable[[], bool] | None = None
@@ -110,7 +114,9 @@ def train(
     processes: int = 1,
     device: str = "auto",
     drawers: int = 0,
+    shard: bool = False,
     publish_unfinished: bool = True,
+    on_kept: Watch | None = None,
     on_outlook: Callable[[Outlook], None] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
@@ -129,14 +135,16 @@ def train(
         processes: processes of this machine that share each batch; 1 under torchrun, which starts them.
         device: "cpu", "cuda" (a GPU for each process), or "auto".
         drawers: processes that draw samples ahead, shared among `processes`; 0 draws in a thread.
+        shard: let each process hold a share of weights, gradients, moments and averages only; see `sharding`.
         publish_unfinished: validate and write the model also where the minutes end the call before the run.
+        on_kept: called as latents to be kept are made, where the recipe wishes that; in rank 0 alone.
         on_outlook: called once before the first step with what the run is going to cost; in rank 0 alone.
         on_progress: called after every step on a CPU, now and then on a GPU; in rank 0 alone.
         should_stop: asked after every step; true in any process saves and raises Cancelled in all.
 
     Raises:
-        InputError: the folder belongs to another recipe or is in use; processes, device or drawers do not
-            fit the machine or the recipe; a tracker that the recipe names is not installed.
+        InputError: the folder belongs to another recipe or is in use; processes, device, drawers or shard do
+            not fit the machine or the recipe; a tracker that the recipe names is not installed.
         PictorError: the loss is no number (names the step and the last good checkpoint), or a process died.
         Cancelled: stopped on request, after saving.
     """
@@ -146,6 +154,7 @@ def train(
         minutes=minutes,
         device=device,
         drawers=drawers,
+        shard=shard,
         publish=publish_unfinished,
         outlook=on_outlook is not None,
         started=time.monotonic(),
@@ -163,7 +172,9 @@ def train(
         checkpoint = claim(run, recipe, resume) if leads() else None
         with assembled(processes, _follow, build, recipe, run, settings) as team:
             checkpoint = team.by_first(lambda: checkpoint)
-            hooks = _Hooks(on_outlook=on_outlook, on_progress=on_progress, should_stop=should_stop)
+            hooks = _Hooks(
+                on_kept=on_kept, on_outlook=on_outlook, on_progress=on_progress, should_stop=should_stop
+            )
             return _train(team, build, recipe, run, checkpoint, settings, hooks)
 
 
@@ -184,6 +195,7 @@ class _Training:
         run: Path,
         checkpoint: Path | None,
         settings: _Settings,
+        on_kept: Watch | None,
     ) -> None:
         self.team, self.recipe, self.run, self.settings = team, recipe, run, settings
         self.device = choose_device(settings.device, team.place, team.neighbours)
@@ -197,16 +209,19 @@ class _Training:
         if recipe.gradient_checkpointing:
             checkpoint_activations(objective)
         move(objective, self.device)
-        self.learner = Learner(objective, recipe, self.device, team)
+        if recipe.cache_latents:
+            use_kept_latents(objective, on_kept)
+        team.align(objective.module)
+        wanted = settings.outlook and team.rank == 0
+        self.outlook = outlook(objective, recipe, self.device) if wanted else None
+        again = partial(build, recipe.objective, recipe.seed) if settings.shard else None
+        self.learner = Learner(objective, recipe, self.device, team, again)
         record: dict[str, Any] = {"samples_seen": 0, "step": 0}
         if checkpoint is not None:
             record = load_checkpoint(
                 checkpoint, objective.module, self.learner.optimiser, self.learner.averages
             )
         self.learner.go_on(record)
-        team.align(objective.module)
-        wanted = settings.outlook and team.rank == 0
-        self.outlook = outlook(objective, recipe, self.device) if wanted else None
         if recipe.compile:
             compile_networks(objective)
         self.first = self.seen = int(record["samples_seen"])
@@ -282,7 +297,10 @@ class _Training:
             journal.figures(line | numbers)
 
     def save(self) -> None:
-        """Write a checkpoint, unless a loss that nobody has looked at is no number."""
+        """Write a checkpoint, unless a loss that nobody looked at is no number; all processes ask for it."""
+        writes = self.team.rank == 0
+        if not writes and not self.settings.shard:
+            return
         self.watch.look()
         record = {
             "samples_seen": self.seen,
@@ -292,9 +310,8 @@ class _Training:
             "torch": torch.__version__,
         }
         learner = self.learner
-        save_checkpoint(
-            self.run / CHECKPOINTS, learner.objective.module, learner.optimiser, learner.averages, record
-        )
+        module, folder = learner.objective.module, self.run / CHECKPOINTS
+        save_checkpoint(folder, module, learner.optimiser, learner.averages, record, writes)
         self.last_save = time.monotonic()
 
     def preview(self, journal: Journal, hooks: _Hooks, model: Path | None = None) -> None:
@@ -307,8 +324,8 @@ class _Training:
         try:
             with ExitStack() as stack:
                 if model is None and isinstance(self.objective, ShowsPictures):
-                    with self.learner.averaged():
-                        model = stack.enter_context(drafted(self.objective, self.run))
+                    with self.learner.averaged() as shown:
+                        model = stack.enter_context(drafted(shown, self.run))  # type: ignore[arg-type]
                 if model is not None:
                     file = draw_preview(
                         model, self.run, self.recipe, self.seen, self.device, hooks.should_stop
@@ -320,29 +337,28 @@ class _Training:
             journal.problem("preview", error)
         self.begun += time.monotonic() - begun
 
-    def validate(self, journal: Journal) -> None:
+    def validate(self, journal: Journal, hooks: _Hooks) -> None:
         """Figures of the averaged weights as they are. Their time and their chance are not the training's."""
         begun = time.monotonic()
         journal.at(self.seen, self.learner.steps)
         cards = [self.device] if self.device.type == "cuda" else []
-        with self.learner.averaged(), torch.no_grad(), torch.random.fork_rng(devices=cards):
-            journal.validation(self._validated())
+        with self.learner.averaged() as shown, torch.no_grad(), torch.random.fork_rng(devices=cards):
+            journal.validation(self._validated(shown))
         self.objective.module.train()
         self.begun += time.monotonic() - begun
 
-    def _validated(self) -> dict[str, float]:
-        self.objective.module.eval()
+    def _validated(self, objective: Objective) -> dict[str, float]:
+        objective.module.eval()
         with precise(self.device, self.recipe.precision):
-            return self.objective.validate()
+            return objective.validate()
 
     def conclude(self, journal: Journal, hooks: _Hooks) -> Outcome:
-        """Save, and where wished validate the averaged weights, publish them and show what they make."""
-        self.save()
-        finished, objective = self.seen >= self.samples, self.objective
+        """Where wished validate the averaged weights, publish them and show what they make."""
+        finished = self.seen >= self.samples
         if not finished and not self.settings.publish:
             return Outcome(self.seen, finished, None, {})
-        with self.learner.averaged(), torch.no_grad():
-            report = self._validated()
+        with self.learner.averaged() as objective, torch.no_grad():
+            report = self._validated(objective)
             move(objective, torch.device("cpu"))
             model = publish_model(objective, self.run)
         journal.at(self.seen, self.learner.steps)
@@ -369,7 +385,7 @@ def _train(
             device = choose_device(settings.device, team.place, team.neighbours)
             facts = {"processes": team.size, "drawers": settings.drawers, **machine_facts(device)}
             end = stack.enter_context(recorded(run, identity, facts))
-        training = _Training(team, build, recipe, run, checkpoint, settings)
+        training = _Training(team, build, recipe, run, checkpoint, settings, hooks.on_kept)
         stack.callback(lambda: end.update(samples=training.seen, of=training.samples))
         journal = stack.enter_context(Journal(run / LOG if first else Path(os.devnull)))
         if first:
@@ -397,8 +413,10 @@ def _go_on(training: _Training, journal: Journal, hooks: _Hooks) -> Outcome:
             late = time.monotonic() - training.last_look > _LOOK_SECONDS
             if first and (not patient or late or over or wish != _GO_ON):
                 training.look(figures, hooks, journal)
-            wish, training.samples = team.greatest(wish, training.samples if first else 0)
-            if first and wish in (_SAVE, _STOP):
+            looks = (training.validations, training.previews)
+            due = [int(first and not over and look.due(training.seconds)) for look in looks]
+            wish, training.samples, *due = team.greatest(wish, training.samples if first else 0, *due)
+            if wish in (_SAVE, _STOP):
                 training.save()
             if wish == _STOP:
                 raise Cancelled(
@@ -407,8 +425,11 @@ def _go_on(training: _Training, journal: Journal, hooks: _Hooks) -> Outcome:
                 )
             if wish == _END:
                 break
-            if first and not over and training.validations.due(training.seconds):
-                training.validate(journal)
-            if first and not over and training.previews.due(training.seconds):
-                training.preview(journal, hooks)
+            for show, wanted in zip((training.validate, training.preview), due, strict=True):
+                if wanted:
+                    training.learner.gather()
+                if wanted and first:
+                    show(journal, hooks)
+    training.save()
+    training.learner.gather()
     return team.by_first(lambda: training.conclude(journal, hooks))

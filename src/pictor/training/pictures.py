@@ -156,3 +156,8 @@ class FolderPictures:
         counter = np.array([0, 0, int(held_out), number], np.uint64)
         rng = np.random.Generator(np.random.Philox(key=key, counter=counter))
         return Shown(sample.pixels, sample.caption, rng)
+
+    def view(self, number: int) -> tuple[int, bool]:
+        """Of sample `number` for training: its row in the manifest, and whether it is mirrored."""
+        sample = self._seen.sample(number)
+        return sample.row, sample.flipped

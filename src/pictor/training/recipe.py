@@ -57,6 +57,8 @@ class Recipe(Strict):
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """Numbers that the networks compute in; weights, averages and the optimiser stay in float32, and losses
     are scaled as float16 needs it."""
+    cache_latents: bool = False
+    """Keep what a frozen autoencoder makes of the pictures in their prepared folder; see `latent_cache`."""
     compile: bool = False
     """Speed up the networks by torch.compile, which takes a minute or two before the first step."""
     checkpoint_minutes: float = Field(5.0, gt=0)
