@@ -9,6 +9,7 @@ import json
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
+from typing import Any
 
 from pictor.core.errors import ModelError
 
@@ -48,6 +49,29 @@ def read_header(path: Path) -> dict[str, Entry]:
     Raises:
         ModelError: the file is missing, is no safetensors file, or is cut short.
     """
+    header, header_size, size = _header(path)
+    begin = 8 + header_size
+    entries = {
+        name: _entry(path, name, item, begin) for name, item in header.items() if name != "__metadata__"
+    }
+    end = max((entry.offset + entry.length for entry in entries.values()), default=begin)
+    if end != size:
+        raise _damaged(path, f"it has {size} bytes where its header promises {end}")
+    return entries
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """What a safetensors file says of itself besides its tensors.
+
+    Raises:
+        ModelError: as `read_header`.
+    """
+    told = _header(path)[0].get("__metadata__")
+    return dict(told) if isinstance(told, dict) else {}
+
+
+def _header(path: Path) -> tuple[dict[str, Any], int, int]:
+    """The header, its length in bytes, and that of the file."""
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
@@ -62,14 +86,7 @@ def read_header(path: Path) -> dict[str, Entry]:
         raise _damaged(path, "its header is not JSON") from error
     if not isinstance(header, dict):
         raise _damaged(path, "its header is not a table")
-    begin = 8 + header_size
-    entries = {
-        name: _entry(path, name, item, begin) for name, item in header.items() if name != "__metadata__"
-    }
-    end = max((entry.offset + entry.length for entry in entries.values()), default=begin)
-    if end != size:
-        raise _damaged(path, f"it has {size} bytes where its header promises {end}")
-    return entries
+    return header, header_size, size
 
 
 def find_weights(folder: Path) -> list[Path]:

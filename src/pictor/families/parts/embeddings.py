@@ -1,7 +1,8 @@
 """Learnt words: embeddings that stand for a word that the text encoder never knew.
 
 Textual inversion (Gal et al. 2022, arXiv:2208.01618), as diffusers writes it ({"<word>": [n, D]}) and as
-AUTOMATIC1111's web UI does (emb_params, or clip_l and clip_g; the word is the file's name).
+AUTOMATIC1111's web UI does (emb_params, or clip_l and clip_g; the word is the file's name, unless the file's
+metadata tell it).
 """
 
 from __future__ import annotations
@@ -14,13 +15,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pictor.backends.weights import read_metadata
 from pictor.core.errors import ModelError
 from pictor.families.parts.lora import read_tensors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_OF_ENCODER = {"clip_l": "text_encoder", "clip_g": "text_encoder_2"}
+ENCODER_KEYS = {"text_encoder": "clip_l", "text_encoder_2": "clip_g"}
+"""What a file calls the vectors for each of two text encoders."""
+WORD = "token"
+"""Key of a file's metadata under which Pictor writes the word of vectors without a name."""
+_OF_ENCODER = {key: encoder for encoder, key in ENCODER_KEYS.items()}
 _NAMELESS = ("emb_params", "clip_l", "clip_g")
 
 
@@ -79,7 +85,7 @@ def read_embeddings(
                     param="embedding",
                 )
             for name, vectors_ND in found.items():
-                word = file.stem if name in _NAMELESS else name
+                word = read_metadata(file).get(WORD, file.stem) if name in _NAMELESS else name
                 learnt[encoder].add(word, vectors_ND, vocabulary)
         facts[f"embedding {file.name}"] = sha256(file.read_bytes()).hexdigest()
     return learnt, facts

@@ -1,13 +1,15 @@
 """Low-rank adapters: small files that change a model's weights, W + scale * alpha / rank * up @ down.
 
 LoRA (Hu et al. 2021, arXiv:2106.09685), in the layout of kohya's scripts (names joined by underscores) and in
-those of diffusers and PEFT, with diffusers' names of layers or the original code's.
+those of diffusers and PEFT, with diffusers' names of layers or the original code's. Alpha stands beside the
+matrices, or in the file's metadata as diffusers writes PEFT's configuration.
 
 Legend of array shapes: O outputs, I inputs, R rank.
 """
 
 from __future__ import annotations
 
+import json
 import math
 import warnings
 from collections.abc import Mapping, Sequence
@@ -18,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from pictor.backends.weights import find_weights, read_header
+from pictor.backends.weights import find_weights, read_header, read_metadata
 from pictor.core.errors import ModelError
 from pictor.core.notices import PictorWarning
 from pictor.families.parts.files import read_json
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAX_WEIGHT = 100.0
+METADATA = "lora_adapter_metadata"
+"""Key of the file's metadata under which diffusers writes PEFT's configuration, by part."""
 
 _DOWN = (
     ".lora_down.weight",
@@ -152,6 +156,7 @@ def _match(
 ) -> tuple[dict[str, list[tuple[str, str, Delta]]], list[str]]:
     """What fits, with part, layer and change by its name in the file, and the names of what does not."""
     tensors = read_tensors(lora.path, "lora")
+    told = _Told(lora.path)
     matched: dict[str, list[tuple[str, str, Delta]]] = {}
     missed = []
     used: set[str] = set()
@@ -175,8 +180,8 @@ def _match(
                 f"{name} in {lora.path} has no rows", expected="a rank of 1 or more", param="lora"
             )
         keys = (key for key in (f"{stem}.alpha", f"{stem}.lora.alpha") if key in tensors)
-        alpha = next((_alpha(lora.path, key, tensors[key]) for key in keys), float(rank))
-        scale = lora.weight * alpha / rank
+        alpha = next((_alpha(lora.path, key, tensors[key]) for key in keys), None)
+        scale = lora.weight * (told.scale(stem, rank) if alpha is None else alpha / rank)
         matched[stem] = [
             (part, piece.layer, Delta(down=down, up=rows, scale=scale))
             for piece, rows in zip(pieces, _divided(up, pieces), strict=True)
@@ -194,6 +199,44 @@ def _alpha(path: Path, name: str, tensor: NDArray[np.float32]) -> float:
             param="lora",
         )
     return float(tensor.item())
+
+
+class _Told:
+    """PEFT's configuration in a file's metadata, where it has one; rank and alpha are one without.
+
+    Raises:
+        ModelError: it is damaged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            self._table: dict[str, Any] = dict(json.loads(read_metadata(path).get(METADATA, "{}")))
+        except (TypeError, ValueError, RecursionError) as error:
+            raise self._damaged(error) from None
+
+    def scale(self, stem: str, rank: int) -> float:
+        """What the product of the two matrices of this layer is multiplied with."""
+        part, _, layer = stem.partition(".")
+        try:
+            patterns = self._table.get(f"{part}.alpha_pattern") or {}
+            # A pattern is the end of a layer's name, as PEFT matches it.
+            ends = (value for key, value in patterns.items() if f".{layer}".endswith(f".{key}"))
+            alpha = next(ends, self._table.get(f"{part}.lora_alpha"))
+            divisor = math.sqrt(rank) if self._table.get(f"{part}.use_rslora") else rank
+            scale = 1.0 if alpha is None else float(alpha) / divisor
+        except (TypeError, ValueError, AttributeError) as error:
+            raise self._damaged(error) from None
+        if not math.isfinite(scale):
+            raise self._damaged(f"alpha is {alpha}")
+        return scale
+
+    def _damaged(self, why: object) -> ModelError:
+        return ModelError(
+            f"the metadata of {self._path} are damaged ({why})",
+            expected="PEFT's configuration as JSON",
+            param="lora",
+        )
 
 
 def read_tensors(path: Path, param: str) -> dict[str, NDArray[np.float32]]:
