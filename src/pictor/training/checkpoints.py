@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 from pictor.core.errors import InputError
 from pictor.training.ema import WeightAverage
+from pictor.training.sharding import gathered, like
 
 
 def _fsync(path: Path) -> None:
@@ -57,6 +59,7 @@ def save_checkpoint(
     optimiser: torch.optim.Optimizer,
     averages: list[WeightAverage],
     record: dict[str, Any],
+    writes: bool = True,
 ) -> Path:
     """Write a checkpoint and then remove the older ones.
 
@@ -66,6 +69,7 @@ def save_checkpoint(
         optimiser: its optimiser, built from named parameters.
         averages: weight averages.
         record: JSON values; must hold `samples_seen`.
+        writes: whether this process does; others give their shares of a network that is spread over several.
 
     Returns:
         The checkpoint's folder.
@@ -75,23 +79,29 @@ def save_checkpoint(
     """
     final = folder / f"{record['samples_seen']:012d}"
     temporary = folder / f".writing-{os.getpid()}"
+    live = {name: p.detach() for name, p in module.named_parameters()}
+    live |= {f"buffer/{name}": b.detach() for name, b in module.named_buffers()}
+    files = {"model": live, "optimiser": _optimiser_tensors(optimiser)}
+    files |= {f"average-{number}": average.tensors for number, average in enumerate(averages)}
+    if not writes:
+        for tensors in files.values():
+            gathered(tensors, keep=False)
+        return final
     try:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
-        live = {name: p.detach().contiguous() for name, p in module.named_parameters()}
-        live |= {f"buffer/{name}": b.detach().contiguous() for name, b in module.named_buffers()}
-        save_file({name: t.clone() for name, t in live.items()}, temporary / "model.safetensors")
-        save_file(_optimiser_tensors(optimiser), temporary / "optimiser.safetensors")
-        for number, average in enumerate(averages):
-            save_file(average.tensors, temporary / f"average-{number}.safetensors")
+        for name, tensors in files.items():
+            own = {key: t.contiguous().clone() for key, t in gathered(tensors, keep=True).items()}
+            save_file(own, temporary / f"{name}.safetensors")
         (temporary / "record.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
-        if final.exists():
-            shutil.rmtree(final)
-        publish(temporary, final)
-    except OSError as error:
+        if final.exists():  # as many samples lead to the same weights; the only checkpoint is not taken away
+            shutil.rmtree(temporary)
+        else:
+            publish(temporary, final)
+    except (OSError, SafetensorError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
         raise InputError(
-            f"the checkpoint {final} cannot be written ({error.strerror or error})",
+            f"the checkpoint {final} cannot be written ({getattr(error, 'strerror', None) or error})",
             expected="a writable disk with room",
             remedy="free space and resume; the last checkpoint is whole",
         ) from error
@@ -143,17 +153,19 @@ def load_checkpoint(
         )
     with torch.no_grad():
         for name, tensor in live.items():
-            tensor.copy_(saved[name])
+            tensor.copy_(like(saved[name], tensor))
         for average, mean in zip(averages, means, strict=True):
             for name, tensor in average.tensors.items():
-                tensor.copy_(mean[name])
+                tensor.copy_(like(mean[name], tensor))
     names = _names(optimiser)
     keys = sorted({key.split("/", 1)[0] for key in moments})
     whole = optimiser.state_dict()
     whole["state"] = (
         {
             index: {
-                key: moments[f"{key}/{name}"].reshape(()) if key == "step" else moments[f"{key}/{name}"]
+                key: moments[f"{key}/{name}"].reshape(())
+                if key == "step"
+                else like(moments[f"{key}/{name}"], live[name])
                 for key in keys
             }
             for index, name in enumerate(names)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,6 +14,7 @@ from pictor.training.ema import WeightAverage
 from pictor.training.objectives import Batch, Figures, Objective
 from pictor.training.processes import Team
 from pictor.training.recipe import Optimiser, Recipe
+from pictor.training.sharding import copied_whole, spread, whole
 
 _LEAST_SCALE = 1e-3
 """Of a loss in float16: gradients that overflow below it are no accident."""
@@ -42,13 +43,26 @@ class Learner:
         recipe: of the run.
         device: where it computes.
         team: of processes; rank 0 writes, and so it alone averages.
+        again: makes another such objective; where it is given, the network is spread over the team, and all
+            processes average their shares.
     """
 
-    def __init__(self, objective: Objective, recipe: Recipe, device: torch.device, team: Team) -> None:
+    def __init__(
+        self,
+        objective: Objective,
+        recipe: Recipe,
+        device: torch.device,
+        team: Team,
+        again: Callable[[], Objective] | None = None,
+    ) -> None:
         self.objective, self._recipe, self._device, self._team = objective, recipe, device, team
+        self._again, self._shown = again, objective
+        if again is not None:
+            spread(objective.module, recipe, team.size, device)
         self.optimiser = _adamw(objective, recipe.optimiser)
         self.parameters = [p for group in self.optimiser.param_groups for p in group["params"]]
-        self.averages = [WeightAverage(objective.module, w) for w in recipe.ema_widths if team.rank == 0]
+        averages = team.rank == 0 or again is not None
+        self.averages = [WeightAverage(objective.module, w) for w in recipe.ema_widths if averages]
         self._scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision == "fp16")
         self.steps = 0
 
@@ -85,7 +99,7 @@ class Learner:
             average.update(self.objective.module, self.steps)
         if not self._scaler.is_enabled():
             # Weights that a step like this wrote are lost, though its own loss may have been a number.
-            total = torch.where(norm.isfinite(), total, torch.nan)
+            total = torch.where(whole(norm).isfinite(), total, torch.nan)
         return total, _mean(told, weights)
 
     def check_scale(self) -> None:
@@ -112,13 +126,24 @@ class Learner:
         if scaler := record.get("scaler"):
             self._scaler.load_state_dict(scaler)
 
+    def gather(self) -> None:
+        """Bring a spread network together in rank 0, for `averaged`; all processes must ask for it."""
+        if self._again is not None:
+            means = self.averages[0].tensors if self.averages else {}
+            copy = copied_whole(self._again, self.objective.module, means, self._device, self._team.rank == 0)
+            self._shown = copy or self.objective
+
     @contextmanager
-    def averaged(self) -> Iterator[None]:
-        """Within this block the network holds its first averaged weights."""
+    def averaged(self) -> Iterator[Objective]:
+        """Within this block the objective that it gives has the first averaged weights, in rank 0."""
+        if self._shown is not self.objective:
+            yield self._shown
+            self._shown = self.objective
+            return
         for average in self.averages[:1]:
             average.swap(self.objective.module)
         try:
-            yield
+            yield self.objective
         finally:
             for average in self.averages[:1]:
                 average.swap(self.objective.module)

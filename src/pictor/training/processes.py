@@ -1,13 +1,12 @@
 """Several processes that train one network: each takes a share of every batch, and gradients are summed.
 
 Rank 0 is the process that was asked to train; it starts the others on this machine, or finds itself
-started by torchrun. It alone decides when to save and to end, and it alone writes.
+started by torchrun or by an engine. It alone decides when to save and to end, and it alone writes.
 """
 
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,7 +20,9 @@ import torch.distributed as dist
 import torch.multiprocessing
 from torch import nn
 
+from pictor.core.children import unsignalled
 from pictor.core.errors import InputError, PictorError
+from pictor.training.sharding import is_spread
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -83,7 +84,8 @@ class Team:
         """Replace gradients by their sums over the processes, in one all-reduce.
 
         Args:
-            parameters: the same ones, in the same order, in each process.
+            parameters: the same ones, in the same order, in each process; gradients of spread ones are summed
+                already, by the backward pass.
             loss: this process's part of the loss, a scalar.
 
         Returns:
@@ -91,7 +93,8 @@ class Team:
         """
         if self.size == 1:
             return loss.detach()
-        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        found = (parameter.grad for parameter in parameters)
+        gradients = [gradient for gradient in found if gradient is not None and not is_spread(gradient)]
         parts = [*(gradient.flatten() for gradient in gradients), loss.detach().float().reshape(1)]
         if self._flat is None:
             self._flat = torch.cat(parts)
@@ -100,7 +103,8 @@ class Team:
         with _talking():
             dist.all_reduce(self._flat)
         *sums, total = torch.split(self._flat, [part.numel() for part in parts])
-        torch._foreach_copy_(gradients, [s.view_as(g) for s, g in zip(sums, gradients, strict=True)])
+        if gradients:
+            torch._foreach_copy_(gradients, [s.view_as(g) for s, g in zip(sums, gradients, strict=True)])
         whole: torch.Tensor = total.clone().reshape(())
         return whole
 
@@ -213,7 +217,8 @@ def assembled(
 
 @contextmanager
 def _member(team: Team, store: Any) -> Iterator[None]:
-    _join(team, store)
+    if not dist.is_initialized():  # Ray Train lets those that it starts join
+        _join(team, store)
     try:
         yield
     finally:
@@ -237,7 +242,8 @@ def _led(
             mine, theirs = context.Pipe(duplex=False)
             entry = (rank, size, store.port, each, theirs, work, args, kwargs)
             process = context.Process(target=_work, args=entry, name=f"pictor-train-{rank}")
-            process.start()
+            with unsignalled():  # rank 0 decides for all, between steps
+                process.start()
             theirs.close()
             others.append((process, mine))
         torch.set_num_threads(each)
@@ -284,8 +290,6 @@ def _work(
     kwargs: dict[str, Any],
 ) -> None:
     """The life of a process that rank 0 started."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # rank 0 decides for all, between steps
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     torch.set_num_threads(threads)
     team = Team(rank, size, rank, size)
     try:
