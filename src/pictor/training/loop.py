@@ -25,6 +25,7 @@ from pictor.training.devices import (
 )
 from pictor.training.export import publish_model
 from pictor.training.feeding import Build, Rebuilt, batches, jobs, parts
+from pictor.training.full_disk import full_disk_told
 from pictor.training.journal import Journal
 from pictor.training.latent_cache import Watch, use_kept_latents
 from pictor.training.learner import Learner
@@ -175,7 +176,8 @@ def train(
             hooks = _Hooks(
                 on_kept=on_kept, on_outlook=on_outlook, on_progress=on_progress, should_stop=should_stop
             )
-            return _train(team, build, recipe, run, checkpoint, settings, hooks)
+            with full_disk_told(run):
+                return _train(team, build, recipe, run, checkpoint, settings, hooks)
 
 
 def _follow(team: Team, build: Build, recipe: Recipe, run: Path, settings: _Settings) -> None:
