@@ -95,8 +95,7 @@ def is_spread(tensor: torch.Tensor) -> bool:
 
 def whole(tensor: torch.Tensor) -> torch.Tensor:
     """All of a tensor; where it is spread, all processes must ask for it."""
-    gathered: torch.Tensor = tensor.full_tensor() if is_spread(tensor) else tensor  # type: ignore[operator]
-    return gathered
+    return tensor.full_tensor() if is_spread(tensor) else tensor  # type: ignore[attr-defined]
 
 
 def gathered(tensors: Mapping[str, torch.Tensor], keep: bool) -> dict[str, torch.Tensor]:
