@@ -40,7 +40,8 @@ class Perfect:
     def __init__(self, book: PromptBook) -> None:
         self.draw = book.book.draw
         self.scenes = {p.text: p.scene for p in book.prompts(WISH.kinds, WISH.count)}
-        self.traits = SimpleNamespace(name="perfect", defaults=SimpleNamespace(size=(SIDE, SIDE)))
+        size = SimpleNamespace(size=(SIDE, SIDE))
+        self.traits = SimpleNamespace(name="perfect", defaults=size, latent_channels=3)
         self.bundle = SimpleNamespace(model_hash="0" * 64, autoencoder=self)
         self.seeds: list[int] = []
 
@@ -178,6 +179,10 @@ def test_what_cannot_be_measured_is_said(
     assert "not measured" in text
     assert all(note in text for note in found.notes)
     assert "needs the torch extra" in page(found)
+    monkeypatch.setattr(perfect.traits, "latent_channels", 0)
+    found = evaluate(perfect, oracle, Wish(kinds=("single",), count=1, seed=3))  # type: ignore[arg-type]
+    assert "autoencoder" not in found.marks
+    assert found.notes[0] == "autoencoder: not measured (the model has none)"
 
 
 def test_warnings_of_many_prompts_are_told_once(

@@ -296,7 +296,10 @@ def _shuffled(prompts: Sequence[Prompt], count: int) -> list[Prompt]:
 def _rebuilt(
     studio: Studio, real: Sequence[Pixels], size: tuple[int, int], notes: list[str]
 ) -> list[Pixels] | None:
-    """Real renders through the model's autoencoder; None, with a note, where this installation cannot."""
+    """Real renders through the model's autoencoder; None, with a note, where it has none or cannot here."""
+    if studio.traits.latent_channels == 0:
+        notes.append("autoencoder: not measured (the model has none)")
+        return None
     try:
         made: list[Pixels] = []
         for first in range(0, len(real), _BATCH):
