@@ -1,0 +1,136 @@
+"""Cascades: the second stage by an oracle, its crops, and both stages from end to end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pictor.core.errors import InputError, ModelError
+from pictor.core.levels import vp_cosine
+from pictor.data.picturebook.font import find_font
+
+torch = pytest.importorskip("torch")
+
+import pictor
+from pictor.families.parts.cascading import SuperResolution, enlarged, shrunk
+from pictor.training.objectives import build, cascade
+
+try:
+    find_font()
+except InputError as error:
+    pytest.skip(str(error), allow_module_level=True)
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """A cascade over a model of pixels that has learnt nothing."""
+    base = tmp_path_factory.mktemp("base") / "model"
+    base.mkdir()
+    shape = {"size": 16, "channels": [16, 32], "attention": 1, "head_width": 8, "num_steps": 2}
+    build({"kind": "diffusion", **shape}, 0).save_draft(base)
+    shape = {"channels": [16, 32], "size": 32, "crop": 16, "crops": 2, "num_steps": 2}
+    return {"kind": "cascade", "base": str(base), **shape}
+
+
+def test_the_second_stage_finds_what_a_perfect_network_knows() -> None:
+    """And shows it the small picture, noised as much as it is told."""
+    path, rng = vp_cosine(100), np.random.default_rng(0)
+    truth = rng.uniform(-1, 1, (1, 3, 8, 8)).astype(np.float32)
+    seen = []
+
+    def run(x: Any, time: Any, told: Any) -> Any:
+        seen.append((x[:, 3:], told))
+        level = path.at(float(time[0]))
+        return (x[:, :3] * level.alpha - truth) / level.sigma  # v, solved for what gives the truth back
+
+    small = shrunk(truth, 2)
+    options = {"path": path, "prediction": "v", "scale": 2, "num_steps": 3}
+    large = SuperResolution(run=run, augmentation=0.0, **options)(small)
+    np.testing.assert_allclose(large, truth, atol=1e-4)
+    assert len(seen) == 3
+    np.testing.assert_allclose(seen[0][0], enlarged(small, 2), atol=0.3)
+    assert float(seen[0][1][0]) == 0.0
+    SuperResolution(run=run, augmentation=0.5, **options)(small)
+    assert float(seen[-1][1][0]) == pytest.approx(49.5)
+    assert np.abs(seen[-1][0] - enlarged(small, 2)).std() > 0.3
+
+
+def test_a_picture_does_not_depend_on_its_neighbours() -> None:
+    stage = SuperResolution(
+        run=lambda x, time, told: x[:, 3:],
+        path=vp_cosine(50),
+        prediction="x0",
+        scale=4,
+        augmentation=0.1,
+        num_steps=2,
+    )
+    small = np.random.default_rng(1).uniform(-1, 1, (2, 3, 4, 6)).astype(np.float32)
+    both = stage(small)
+    assert both.shape == (2, 3, 16, 24)
+    np.testing.assert_array_equal(both[1:], stage(small[1:]))
+
+
+def test_crops_show_one_place_twice(table: dict[str, Any]) -> None:
+    objective = build(table, 0)
+    batch = objective.batch(0, 6)
+    assert batch["large"].shape == batch["like"].shape == batch["eps"].shape == (6, 3, 16, 16)
+    near = (batch["large"] - batch["like"]).square().mean((1, 2, 3))
+    far = (batch["large"] - batch["like"].roll(2, 0)).square().mean((1, 2, 3))
+    assert float(near.mean()) < 0.3 * float(far.mean())
+    part = objective.batch(3, 2)
+    for key, tensor in part.items():
+        torch.testing.assert_close(tensor, batch[key][3:5])
+
+
+def test_the_loss_falls(table: dict[str, Any]) -> None:
+    torch.manual_seed(0)
+    objective = build(table, 0)
+    optimiser = torch.optim.AdamW(objective.module.parameters(), lr=3e-3)
+    batch, losses = objective.batch(0, 8), []
+    for _ in range(25):
+        loss, _ = objective.loss(batch)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < 0.6 * losses[0]
+
+
+def test_a_cascade_is_saved_whole_and_paints_large(
+    table: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cascade, "_VALIDATION", 2)
+    objective = build(table, 0)
+    figures = objective.validate()
+    assert set(figures) == {"psnr", "bicubic_psnr", "sharpness", "bicubic_sharpness"}
+    assert figures["bicubic_psnr"] > figures["psnr"]  # it has learnt nothing
+    assert figures["bicubic_sharpness"] < 1
+    folder = tmp_path / "model"
+    objective.save(folder)
+    studio, side = pictor.load(folder), table["size"]
+    wish = {"seed": 3, "num_steps": 2}
+    one, again = (studio.generate(**wish)[0] for _ in range(2))
+    assert one.image.size == (side, side)
+    assert (np.asarray(one.image) == np.asarray(again.image)).all()
+    base = pictor.load(table["base"]).generate(**wish)[0]
+    assert base.image.size == (side // 2, side // 2)
+    assert one.recipe.model_hash != base.recipe.model_hash
+    latents = studio.bundle.autoencoder.encode(np.zeros((1, 3, side, side), np.float32))
+    assert latents.shape[2] * studio.traits.latent_stride == side
+    with pytest.raises(InputError, match="graph"):
+        pictor.load(folder, backend="onnx")
+    (folder / "pictor.json").write_text("{}")
+    with pytest.raises(ModelError, match="second stage"):
+        pictor.load(folder)
+
+
+def test_bad_recipes_are_one_error(table: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="factor of 2, 4 or 8"):
+        build({**table, "size": table["size"] + 8}, 0)
+    with pytest.raises(InputError, match="empty_captions"):
+        build({**table, "empty_captions": 0.2}, 0)
+    with pytest.raises(InputError, match="crop"):
+        build({**table, "crop": table["size"] + 16}, 0)
