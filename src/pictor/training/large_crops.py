@@ -38,7 +38,9 @@ class LargeCrops:
             eps, veil [B, 3, S, S] standard normal; t, share [B] uniform in [0, 1).
         """
         larges, likes, noises, shares = [], [], [], []
-        picture, large, small = -1, np.empty(0, np.float32), np.empty(0, np.float32)
+        picture = -1
+        large: NDArray[np.float32] = np.empty(0, np.float32)
+        small = large
         for number in range(first, first + count):
             if number // self.each != picture:
                 picture = number // self.each
