@@ -68,7 +68,8 @@ def spread(module: nn.Module, recipe: Recipe, processes: int, device: torch.devi
     for part in module.children():
         for unit in (*_blocks(part), part):
             if any(True for _ in unit.parameters()):
-                fully_shard(unit, mesh=mesh)
+                # Also of a part as a whole: one that is frozen has no way back on which to drop its weights.
+                fully_shard(unit, mesh=mesh, reshard_after_forward=True)
         for name in _CALLED_BY_NAME:
             if isinstance(part, FSDPModule) and hasattr(part, name):
                 register_fsdp_forward_method(part, name)
