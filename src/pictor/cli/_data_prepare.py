@@ -43,6 +43,7 @@ def prepare(
     split: Split = None,
     licence: Licence = "",
     workers: Workers = None,
+    engine: Annotated[str, typer.Option(help="local: this machine; ray: a Ray cluster.")] = "local",
     as_json: AsJson = False,
 ) -> None:
     """Decode, turn, cut and resize pictures, and write them with a manifest for training.
@@ -62,7 +63,7 @@ def prepare(
     listed = Quarantine(quarantine)
     found = opened(sources, image_column, caption_column, split, licence)
     with terms(workers) as how:
-        summary = run(found, out, settings, how, listed)
+        summary = run(found, out, settings, how, listed, engine)
     if listed.unmet:
         print(
             f"warning: {len(listed.unmet)} pictures of {quarantine} are not in these sources", file=sys.stderr

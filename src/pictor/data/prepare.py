@@ -29,8 +29,9 @@ from typing import Any
 from pictor.core.errors import Cancelled, InputError, MissingExtraError
 from pictor.data import lock
 from pictor.data.buckets import Buckets, bucket_name
-from pictor.data.crew import IDLE, PART, At, Crew, Part, Terms, parts
+from pictor.data.crew import IDLE, PART, At, Part, Terms, parts
 from pictor.data.decoding import Pixels, Unusable, decode_to
+from pictor.data.engines import Results, results_of
 from pictor.data.manifest import as_text, write_manifest
 from pictor.data.quarantine import Quarantine
 from pictor.data.sources.registry import Opened
@@ -74,6 +75,7 @@ def prepare(
     settings: Settings,
     terms: Terms | None = None,
     quarantine: Quarantine | None = None,
+    engine: str = "local",
 ) -> dict[str, Any]:
     """Write a folder of prepared pictures, or go on with one.
 
@@ -83,19 +85,22 @@ def prepare(
         settings: sizes, margin and split.
         terms: how the work is done.
         quarantine: pictures that are left out.
+        engine: where the work is done; see `pictor.data.engines`. The folder's bytes are the same by any.
 
     Returns:
         What `prepared.json` holds.
 
     Raises:
-        InputError: the folder holds something else, another process prepares it, or the disk is too small.
-        MissingExtraError: pyarrow is not installed.
+        InputError: the folder holds something else, another process prepares it, the disk is too small, or
+            there is no such engine.
+        MissingExtraError: pyarrow is not installed, or what the engine needs.
         Cancelled: stopped on request; the same call goes on.
     """
     try:
         import pyarrow  # noqa: F401
     except ImportError:
         raise MissingExtraError("writing the manifest needs pyarrow", extra="data") from None
+    results = results_of(engine)
     _refuse_strange(out)
     busy = InputError(
         f"{out} is being prepared by another process",
@@ -104,11 +109,16 @@ def prepare(
         param="out",
     )
     with lock.held(out / lock.LOCK, busy):
-        return _prepared(opened, out, settings, terms or Terms(), quarantine)
+        return _prepared(opened, out, settings, terms or Terms(), quarantine, results)
 
 
 def _prepared(
-    opened: Sequence[Opened], out: Path, settings: Settings, terms: Terms, quarantine: Quarantine | None
+    opened: Sequence[Opened],
+    out: Path,
+    settings: Settings,
+    terms: Terms,
+    quarantine: Quarantine | None,
+    results: Results,
 ) -> dict[str, Any]:
     """`prepare`, where nobody else works on the folder."""
     total = sum(len(entry.source) for entry in opened)
@@ -116,9 +126,7 @@ def _prepared(
     _check_space(out, settings, total)
     progress = _Progress(out, total, terms)
     try:
-        for part, _ in Crew(_Prepare(str(out), settings), terms).results(
-            progress.left(parts(opened, quarantine))
-        ):
+        for part, _ in results(_Prepare(str(out), settings), progress.left(parts(opened, quarantine)), terms):
             progress.add(len(part.records))
     except Cancelled:
         raise Cancelled(
