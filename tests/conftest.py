@@ -76,6 +76,7 @@ def seeing(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
     import transformers
 
+    from pictor.data.picturebook.phrases import phrase_tables
     from pictor.training.picture_encoder import write_picture_encoder
 
     folder = tmp_path_factory.mktemp("seeing") / "model"
@@ -83,11 +84,14 @@ def seeing(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     text = transformers.CLIPTextModel.from_pretrained(folder / "text_encoder").config
     torch.manual_seed(0)
     tower = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
-    vision = tower | {"image_size": 32, "patch_size": 8, "projection_dim": text.hidden_size}
-    clip = transformers.CLIPModel(
-        transformers.CLIPConfig(
-            text_config=text.to_dict(), vision_config=vision, projection_dim=text.hidden_size
-        )
+    vision = transformers.CLIPVisionConfig(
+        **tower, image_size=32, patch_size=8, projection_dim=text.hidden_size
     )
-    write_picture_encoder(folder, clip, things=("apple", "cat", "bread"), scale=10.0, offset=-1.0)
+    write_picture_encoder(
+        folder,
+        transformers.CLIPVisionModelWithProjection(vision),
+        languages=phrase_tables(("apple", "cat", "bread")),
+        scale=10.0,
+        offset=-1.0,
+    )
     return folder

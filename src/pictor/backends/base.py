@@ -1,7 +1,7 @@
 """What a runnable part of a model is, whichever runtime runs it."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
@@ -52,6 +52,8 @@ class Part:
     """"diffusers", "transformers", or the module of a network of our own that loads as theirs do."""
     classes: tuple[str, ...]
     """Its classes in that library that are known to be called as `call` does."""
+    elsewhere: Mapping[str, str] = field(default_factory=dict)
+    """Modules of those of its classes that the library does not have."""
     inputs: dict[str, str]
     """Input name -> shape, one letter or number an axis; a letter may be any size."""
     optional: frozenset[str] = frozenset()
@@ -175,7 +177,8 @@ PICTURE_ENCODER = Part(
     name="image_encoder",
     subfolder="image_encoder",
     library="transformers",
-    classes=("CLIPVisionModelWithProjection",),
+    classes=("CLIPVisionModelWithProjection", "PictureEncoderNetwork"),
+    elsewhere={"PictureEncoderNetwork": "pictor.backends.picture_encoder"},
     inputs={"image": "B3HW"},
     outputs=("embeds",),
     call=call_picture_encoder,

@@ -1,38 +1,70 @@
-"""Write a CLIP's picture encoder as a part of a model folder, which `pictor describe` uses."""
+"""Write a picture encoder as a part of a model folder, which `pictor describe` uses, and go on from one."""
 
 from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
-from transformers import CLIPModel, CLIPVisionModelWithProjection
+from torch import nn
 
-from pictor.backends.base import PICTURE_ENCODER
+from pictor.backends.base import PICTURE_ENCODER, first_line
 from pictor.backends.export import export_part
-from pictor.data.picturebook.phrases import phrase_tables
+from pictor.backends.torch import load_network
+from pictor.core.errors import InputError
 
 
 def write_picture_encoder(
-    folder: Path, clip: CLIPModel, *, things: Sequence[str], scale: float, offset: float
+    folder: Path, network: nn.Module, *, languages: dict[str, Any], scale: float, offset: float
 ) -> None:
     """Write `image_encoder/`: weights as fp16 safetensors, the ONNX graph, and vocabulary.json.
 
     Args:
         folder: of the model.
-        clip: both towers, whose text tower is the folder's text encoder.
-        things: names of the objects that it knows; none for all of the picturebook.
+        network: of one of `PICTURE_ENCODER`'s classes; its texts are what the folder's text encoder pools.
+        languages: words to describe with, as `pictor.families.parts.describing` has them.
         scale: of cosines, to logits.
         offset: added to them.
     """
-    network = CLIPVisionModelWithProjection(clip.config.vision_config)
-    network.vision_model.load_state_dict(clip.vision_model.state_dict())
-    network.visual_projection.load_state_dict(clip.visual_projection.state_dict())
     place = folder / PICTURE_ENCODER.subfolder
-    copy.deepcopy(network).to(torch.float16).save_pretrained(place)
-    vocabulary = {"scale": scale, "offset": offset, "languages": phrase_tables(things)}
+    half: Any = copy.deepcopy(network).to(torch.float16)
+    half.save_pretrained(place)
+    vocabulary = {"scale": scale, "offset": offset, "languages": languages}
     text = json.dumps(vocabulary, ensure_ascii=False, indent=0)
     (place / "vocabulary.json").write_text(text + "\n", encoding="utf-8")
     export_part(folder, PICTURE_ENCODER)
+
+
+def load_picture_encoder(folder: Path, network: nn.Module) -> tuple[float, float]:
+    """Put a model folder's picture encoder into a network.
+
+    Args:
+        folder: of the model, as `write_picture_encoder` left it.
+        network: of the same class and sizes; changed.
+
+    Returns:
+        Its scale and offset.
+
+    Raises:
+        InputError: the folder holds none, or another network.
+        ModelError: a file of it is damaged.
+    """
+    words = folder / PICTURE_ENCODER.subfolder / "vocabulary.json"
+    if not words.is_file():
+        raise InputError(
+            f"{folder} holds no picture encoder",
+            expected=f"a model folder with {PICTURE_ENCODER.subfolder}/{words.name}",
+            param="objective.start",
+        )
+    try:
+        network.load_state_dict(load_network(folder, PICTURE_ENCODER).state_dict())
+    except RuntimeError as error:
+        raise InputError(
+            f"the picture encoder of {folder} is another network than the recipe's ({first_line(error)})",
+            expected="the same eye and sizes",
+            param="objective.start",
+        ) from error
+    record = json.loads(words.read_text(encoding="utf-8"))
+    return float(record["scale"]), float(record["offset"])

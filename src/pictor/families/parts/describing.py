@@ -46,6 +46,8 @@ _SLOT = re.compile(r"\{(\w+)\}")
 _MAX_SIDE = 1024
 _AT_ONCE = 128
 """Texts of one run of the text encoder."""
+_KEPT = 50_000
+"""Texts whose places are kept: 40 MB where the space has 192 numbers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +111,7 @@ class Describer:
         self._reader, self._tokenizer = reader, tokenizer
         self._scale, self._offset = scale, offset
         self.languages = languages
+        self._known: dict[str, NDArray[np.float32]] = {}
 
     def too_long(self, text: str) -> bool:
         """Whether a text is more than the text encoder reads at once."""
@@ -121,18 +124,38 @@ class Describer:
 
     def logits(self, seen_D: NDArray[np.float32], texts: Sequence[str]) -> NDArray[np.float32]:
         """How likely each text is true of what `look` saw, as logits [N]."""
-        found = []
-        for first in range(0, len(texts), _AT_ONCE):
-            ids = [self._tokenizer([(text, 1.0)])[0].ids for text in texts[first : first + _AT_ONCE]]
-            pooled = self._reader.run(input_ids=np.array(ids, np.int64))["pooler_output"]
-            if pooled.shape[1:] != seen_D.shape:
-                raise ModelError(
-                    f"pictures lie among {len(seen_D)} numbers and texts among {pooled.shape[1]}",
-                    expected="an image_encoder/ that was trained with this text encoder",
-                    param="model",
-                )
-            found.append(pooled @ seen_D / np.linalg.norm(pooled, axis=1))
-        return np.asarray(np.concatenate(found) * self._scale + self._offset, np.float32)
+        read_ND = self._read(texts)
+        if read_ND.shape[1:] != seen_D.shape:
+            raise ModelError(
+                f"pictures lie among {len(seen_D)} numbers and texts among {read_ND.shape[1]}",
+                expected="an image_encoder/ that was trained with this text encoder",
+                param="model",
+            )
+        return np.asarray(read_ND @ seen_D * self._scale + self._offset, np.float32)
+
+    def _read(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Where texts lie, [N, D], of length 1; those of a vocabulary come again and again, and are kept."""
+        unread = [text for text in dict.fromkeys(texts) if text not in self._known]
+        if len(self._known) + len(unread) > _KEPT:
+            self._known, unread = {}, list(dict.fromkeys(texts))
+        for first in range(0, len(unread), _AT_ONCE):
+            part = unread[first : first + _AT_ONCE]
+            ids_NT = np.array([self._tokenizer([(text, 1.0)])[0].ids for text in part], np.int64)
+            pooled_ND = self._reader.run(input_ids=_shortened(ids_NT))["pooler_output"]
+            found_ND = pooled_ND / np.linalg.norm(pooled_ND, axis=1, keepdims=True)
+            self._known |= dict(zip(part, found_ND, strict=True))
+        return np.stack([self._known[text] for text in texts])
+
+
+def _shortened(ids_NT: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Without the padding that all of them end in, but for one token.
+
+    It comes after the end that is pooled, of texts that are read from left to right.
+    """
+    length = ids_NT.shape[1]
+    while length > 2 and (ids_NT[:, length - 1] == ids_NT[:, length - 2]).all():
+        length -= 1
+    return ids_NT[:, :length]
 
 
 def with_describer(

@@ -148,7 +148,9 @@ def open_likeness(unet: Part, width: int, files: LikenessFiles) -> Likeness:
         network.requires_grad_(False)
 
     call = PICTURE_ENCODER.call if pooled else _call_tokens
-    encoder = replace(PICTURE_ENCODER, subfolder="", graph="", call=call)
+    encoder = replace(
+        PICTURE_ENCODER, subfolder="", graph="", call=call, classes=("CLIPVisionModelWithProjection",)
+    )
     return Likeness(
         unet=_looking(unet),
         put=put,
