@@ -268,7 +268,7 @@ def _network_class(place: Path, part: Part) -> Any:
     if name not in part.classes:
         raise ModelError(f"{path} is for the class {name!r}", expected=" or ".join(part.classes))
     # The modules are lazy: the attribute is what imports the class.
-    return getattr(importlib.import_module(part.library), part.loaded_as or name)
+    return getattr(importlib.import_module(part.elsewhere.get(name, part.library)), part.loaded_as or name)
 
 
 def pipeline_default(pipeline: str, parameter: str) -> Any:
