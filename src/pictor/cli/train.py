@@ -207,8 +207,8 @@ def _recipe(
         )
     if _is_prepared(data):
         return _recipe_of(kind, Path(data[0]), base, device), folder
-    wished = _recipe_of(kind, folder, base, device)  # wrong wishes are told before pictures are prepared
     sources = _opened(data)
+    wished = _recipe_of(kind, folder, base, device)  # wrong wishes are told before pictures are prepared
     with held(folder):
         pictures = _prepared(sources, folder / "data", wished.objective["size"])
     return _recipe_of(kind, pictures, base, device), folder

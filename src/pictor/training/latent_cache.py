@@ -117,7 +117,7 @@ def use_kept_latents(objective: Objective, watch: Watch | None = None) -> None:
         raise _refused("this objective has no frozen autoencoder", "one that encodes the pictures")
     if encoders[0].linear:
         raise _refused(
-            "this autoencoder encodes by one product of matrices, which costs less than reading what is kept",
+            "this autoencoder encodes by one product of matrices, which costs next to nothing",
             "an autoencoder whose encoder is a network",
         )
     data = source.pictures.folder

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -27,7 +27,6 @@ from pictor.training.export import publish_model
 from pictor.training.feeding import Build, Rebuilt, batches, jobs, parts
 from pictor.training.full_disk import full_disk_told
 from pictor.training.journal import Journal
-from pictor.training.latent_cache import Watch, use_kept_latents
 from pictor.training.learner import Learner
 from pictor.training.lock import held
 from pictor.training.loss_watch import LossWatch
@@ -50,6 +49,9 @@ from pictor.training.run_folder import claim
 from pictor.training.sample_names import sample_names
 from pictor.training.schedule import Intervals, Length, rate_factor
 from pictor.training.trackers import Subject, chosen_trackers
+
+if TYPE_CHECKING:
+    from pictor.training.latent_cache import Watch
 
 _LOG_SECONDS = 10.0
 _LOOK_SECONDS = 0.5
@@ -212,6 +214,8 @@ class _Training:
             checkpoint_activations(objective)
         move(objective, self.device)
         if recipe.cache_latents:
+            from pictor.training.latent_cache import use_kept_latents  # which brings diffusers
+
             use_kept_latents(objective, on_kept)
         team.align(objective.module)
         wanted = settings.outlook and team.rank == 0

@@ -50,7 +50,7 @@ class Recipe(Strict):
     accumulate: int = Field(1, ge=1)
     """Parts in which each process computes its share of a batch, one after another, to need less memory."""
     gradient_checkpointing: bool = False
-    """Compute activations anew on the way back rather than keep them: less memory, a third more time."""
+    """Compute activations anew on the way back rather than keep them: less memory, more time."""
     optimiser: Optimiser = Optimiser()
     ema_widths: tuple[float, ...] = (0.10, 0.05)
     """Relative widths of the weight averages; the first is exported."""
