@@ -133,6 +133,6 @@ def test_a_bad_recipe_is_one_clear_error(tmp_path: Path, text: str, message: str
 def test_an_unknown_objective_names_the_known() -> None:
     from pictor.training.objectives import build
 
-    with pytest.raises(InputError, match="one of autoencoder, .*contrastive, .*rectified_flow"):
+    with pytest.raises(InputError, match=r"one of autoencoder, .*contrastive, .*rectified_flow"):
         build({"kind": "magic"}, 0)
     assert Recipe(name="a", samples=1, objective={}).ema_widths == (0.10, 0.05)

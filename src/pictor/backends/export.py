@@ -156,7 +156,8 @@ def _examples(network: Any, part: Part) -> tuple[dict[str, "torch.Tensor"], dict
     import torch
 
     if hasattr(network, "examples"):
-        return network.examples(part)
+        own: tuple[dict[str, torch.Tensor], dict[str, dict[int, Any]]] = network.examples(part)
+        return own
     dim = torch.export.Dim
     # Two layers of diffusers branch at 64 rows. Both branches compute the same: the graph takes any number.
     batch, config = dim("batch", max=63), network.config

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pictor.backends.base import PARTS, Array, Part, first_line
+from pictor.backends.resident import leave_files
 from pictor.backends.seat import Seat
 from pictor.backends.weights import find_weights, read_header
 from pictor.core.errors import InputError, MissingExtraError, ModelError, PictorError
@@ -150,8 +151,10 @@ class TorchModule:
         with quiet():
             network.to(device=device if self.seat is None else "cpu", dtype=dtype)
             if self.part.images:
-                network.to(memory_format=torch.channels_last)
                 self._to_tune = device.type == "cpu" and dtype == torch.float32
+                if self._to_tune:
+                    leave_files(network, torch.channels_last)
+                network.to(memory_format=torch.channels_last)
         return network
 
     def _send(self, key: str, array: Array) -> "torch.Tensor":

@@ -163,7 +163,8 @@ class CaptionedPictures:
             tokenizer ids_2; t [B]; eps [B, C, h, w]; lot [B], uniform in [0, 1), for what else has to be
             decided of a sample.
         """
-        pictures, texts, times, noises, lots = [], [], [], [], []
+        pictures: list[np.ndarray[Any, np.dtype[Any]]] = []
+        texts, times, noises, lots = [], [], [], []
         for number in range(first, first + count):
             pixels, text, rng = self.pictures.shown(number, held_out)
             texts.append("" if rng.random() < self.empty_captions else text)

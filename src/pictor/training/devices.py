@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -85,6 +85,7 @@ def checkpoint_activations(objective: Objective) -> None:
         InputError: none of them can.
     """
     able = 0
+    network: Any
     for network in objective.module.modules():
         learns = any(parameter.requires_grad for parameter in network.parameters())
         # Both libraries' classes have the method and say by these whether it works.

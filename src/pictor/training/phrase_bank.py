@@ -93,7 +93,7 @@ class PhraseBank(nn.Module):
         things_BT = torch.einsum("bd,btd->bt", seen_BD, self.phrases_LTND[language_B, :, 0])
         shares_BT = (F.one_hot(thing_B, things_BT.shape[1]) + F.one_hot(true["also"], things_BT.shape[1])) / 2
         rest_BN = torch.einsum("bd,bnd->bn", seen_BD, self.phrases_LTND[language_B, thing_B])
-        looks, places, styles = rest_BN.split(_GROUPS, 1)
+        looks, places, styles = rest_BN.split(_GROUPS, 1)  # type: ignore[no-untyped-call]
         return {
             "thing": F.cross_entropy(things_BT, shares_BT),
             "look": F.cross_entropy(looks.masked_fill(self.missing_TN[thing_B], -1e4), true["look"]),

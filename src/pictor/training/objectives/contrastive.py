@@ -136,13 +136,15 @@ def _texts(config: Config, source: Picturebook | FolderPictures) -> tuple[CLIPTe
 
 
 def _eye(config: Config, shared: int) -> nn.Module:
+    network: nn.Module
     if config.eye == "convolutional":
-        network: nn.Module = PictureEncoderNetwork(config.size, config.stages, projection_dim=shared)
-        return network
-    sizes = {"image_size": config.size, "patch_size": config.patch, "projection_dim": shared}
-    return CLIPVisionModelWithProjection(
-        CLIPVisionConfig(**_tower(config.width, config.vision_layers), **sizes)
-    )
+        network = PictureEncoderNetwork(config.size, config.stages, projection_dim=shared)
+    else:
+        sizes = {"image_size": config.size, "patch_size": config.patch, "projection_dim": shared}
+        network = CLIPVisionModelWithProjection(
+            CLIPVisionConfig(**_tower(config.width, config.vision_layers), **sizes)
+        )
+    return network
 
 
 def _tower(width: int, layers: int) -> dict[str, Any]:
@@ -236,7 +238,8 @@ class ContrastiveObjective:
     def _embedded(self, texts: Sequence[str]) -> torch.Tensor:
         ids = beside({"ids": tokenize(self.tokenizer, list(texts))}, self.module)["ids"]
         with torch.autocast(ids.device.type, enabled=False):
-            return torch.cat([self.module.read(part) for part in ids.split(_AT_ONCE)])
+            parts = ids.split(_AT_ONCE)  # type: ignore[no-untyped-call]
+            return torch.cat([self.module.read(part) for part in parts])
 
     def loss(self, batch: Batch) -> tuple[torch.Tensor, Figures]:
         seen, labels = self.module.look(batch["image"]), batch["labels"]
@@ -280,7 +283,7 @@ class ContrastiveObjective:
         return figures | self._zero_shot(shown.scenes, seen)
 
     def _seen(self, pictures: Sequence[NDArray[np.uint8]]) -> torch.Tensor:
-        parts = torch.from_numpy(np.stack(pictures)).split(_AT_ONCE)
+        parts = torch.from_numpy(np.stack(pictures)).split(_AT_ONCE)  # type: ignore[no-untyped-call]
         return torch.cat([self.module.look(beside({"image": part}, self.module)["image"]) for part in parts])
 
     def _zero_shot(self, scenes: Sequence[Scene], seen_BD: torch.Tensor) -> dict[str, float]:
