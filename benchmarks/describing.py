@@ -127,7 +127,7 @@ def main() -> None:
     if options.made:
         found = made(studio, book, options.made)
         if options.sheet:
-            sheet(*found).save(options.sheet, optimize=True)
+            sheet(*found).quantize(160).save(options.sheet, optimize=True)
 
 
 if __name__ == "__main__":
