@@ -79,7 +79,9 @@ def asked(scene: Scene) -> list[str]:
 
 def matrix(studio: Studio, book: Picturebook) -> Image.Image:
     """Held-out renders, and the texts that are true of each."""
-    scenes, texts, number = [], [], FIRST
+    scenes: list[tuple[int, Scene]] = []
+    texts: list[str] = []
+    number = FIRST
     while len(scenes) < MATRIX:
         scene = book.scene(number, held_out=True)
         words = studio.describer.languages["en"]
