@@ -24,12 +24,9 @@ from __future__ import annotations
 import copy
 import json
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from pydantic import Field, model_validator
@@ -37,11 +34,12 @@ from torch import nn
 
 from pictor.backends.export import export_part
 from pictor.backends.gan import DiscriminatorNetwork, GeneratorNetwork
+from pictor.core.errors import InputError
 from pictor.families.gan import GENERATOR, PIPELINE
 from pictor.training.captioned_latents import CorpusKeys
 from pictor.training.drawing import Draw
+from pictor.training.noised_pictures import NoisedPictures, planes
 from pictor.training.objectives import Batch, Figures, beside
-from pictor.training.pictures import Pictures
 from pictor.training.recipe import validated
 
 _VALIDATION = 256
@@ -102,28 +100,6 @@ class Config(CorpusKeys):
         return tuple(self.width * min(8, 2**level) for level in reversed(range(levels)))
 
 
-@dataclass(frozen=True)
-class PicturesAndNoise:
-    """Draws samples by their numbers; can be pickled to other processes."""
-
-    pictures: Pictures
-    noise: int
-
-    def __call__(
-        self, first: int, count: int, held_out: bool = False
-    ) -> dict[str, np.ndarray[Any, np.dtype[Any]]]:
-        """Samples first .. first + count - 1: image [B, H, W, 3] uint8, noise [B, N] float32."""
-        shown = [self.pictures.shown(number, held_out) for number in range(first, first + count)]
-        return {
-            "image": np.stack([one.pixels for one in shown]),
-            "noise": np.stack([one.rng.standard_normal(self.noise, np.float32) for one in shown]),
-        }
-
-    def batch(self, first: int, count: int, held_out: bool = False) -> Batch:
-        """The same as tensors."""
-        return {key: torch.from_numpy(array) for key, array in self(first, count, held_out).items()}
-
-
 class TwoNetworks(nn.Module):
     """The generator, which is kept, and the discriminator, which is needed to train it."""
 
@@ -132,10 +108,6 @@ class TwoNetworks(nn.Module):
         shape = (config.channels, config.style, config.blocks or 1, config.patch or 2)
         self.generator = GeneratorNetwork(config.noise, *shape)
         self.discriminator = DiscriminatorNetwork(*shape)
-
-
-Losses = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-"""From the discriminator's numbers of real and of drawn pictures, [B] each, to a mean."""
 
 
 def relativistic(ahead_B: torch.Tensor, behind_B: torch.Tensor) -> torch.Tensor:
@@ -175,14 +147,22 @@ class GanObjective:
 
     def __init__(self, config: Config, seed: int) -> None:
         self.config = config
-        self.source = PicturesAndNoise(config.pictures(config.size, seed, config.size), config.noise)
+        pictures = config.pictures(config.size, seed, config.size)
+        if set(pictures.sizes) != {(config.size, config.size)}:
+            raise InputError(
+                f"{config.data} has pictures of several sizes",
+                expected=f"{config.size}x{config.size} alone",
+                remedy=f"Prepare them with --size {config.size} and without --buckets.",
+                param="objective.data",
+            )
+        self.source = NoisedPictures(pictures=pictures, channels=config.noise)
         self.module = TwoNetworks(config)
 
     def rate(self, name: str) -> float:
         return self.config.generator_rate if name.startswith("generator.") else 1.0
 
     def batches_of(self, size: int) -> None:
-        self.source = replace(self.source, pictures=self.source.pictures.in_batches(size))
+        self.source = self.source.in_batches(size)
 
     def drawer(self) -> Draw:
         return self.source
@@ -191,7 +171,7 @@ class GanObjective:
         return self.source.batch(first, count, held_out)
 
     def loss(self, batch: Batch) -> tuple[torch.Tensor, Figures]:
-        real = _planes(batch["image"])
+        real = planes(batch["image"])
         drawn = self.module.generator(batch["noise"]).float()
         copy_of_drawn = _tracked(drawn)
         see = self.module.discriminator
@@ -226,7 +206,7 @@ class GanObjective:
         endless = self.config.data is None
         batch = self.source.batch(_UNSEEN if endless else 0, _VALIDATION, held_out=not endless)
         batch = beside(batch, self.module)
-        real = _planes(batch["image"])
+        real = planes(batch["image"])
         drawn = self._settled()(batch["noise"]).float()
         see = self.module.discriminator
         figures = {"energy_distance": energy_distance(drawn, real), "diversity": diversity(drawn, real)}
@@ -267,10 +247,6 @@ class GanObjective:
                 network(torch.randn(_VALIDATION // 4, self.config.noise, generator=drawn).to(place))
         settled: GeneratorNetwork = network.eval()
         return settled
-
-
-def _planes(pixels_BHWC: torch.Tensor) -> torch.Tensor:
-    return pixels_BHWC.permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def _judgement(of_real_B: torch.Tensor, of_drawn_B: torch.Tensor) -> dict[str, torch.Tensor]:
