@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import replace
+from multiprocessing import resource_tracker
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,7 @@ def descendants(pid: int) -> set[int]:
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
     """Two nodes of a processor each."""
+    resource_tracker.ensure_running()  # of this process, and stays
     before = descendants(os.getpid())
     node = {"num_cpus": 1, "node_ip_address": "127.0.0.1", "object_store_memory": 80 * 2**20}
     with pytest.MonkeyPatch.context() as patch:

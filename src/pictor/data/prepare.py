@@ -305,6 +305,8 @@ def _check_space(out: Path, settings: Settings, total: int) -> None:
 def _forget_from(out: Path, count: int) -> None:
     """Delete parts beyond the last, of sources that were longer."""
     for path in (*(out / "shards").iterdir(), *(out / "parts").iterdir()):
-        if not path.name.startswith(".") and int(path.stem) >= count:  # others are of a killed writer
+        if path.name.startswith("."):  # of a writer that was killed
+            path.unlink()
+        elif int(path.stem) >= count:
             (out / SUMMARY).unlink(missing_ok=True)
             path.unlink()
