@@ -5,6 +5,7 @@ Legend: B samples, C latent channels (3 of pixels), H, W rows and columns, T tok
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -187,7 +188,7 @@ def _fitting(network: UNet2DConditionModel, folder: Path, latents: int, words: i
     return network
 
 
-class DenoisingObjective:
+class DenoisingObjective(ABC):
     """Samples, networks and validation of what learns to denoise; what exactly is learnt, a subclass says.
 
     Args:
@@ -238,9 +239,9 @@ class DenoisingObjective:
         )
         self.module = Denoiser(ready_to_train(unet), words)
 
+    @abstractmethod
     def squared_error(self, batch: Batch) -> torch.Tensor:
         """Mean squared error of each sample, [B]."""
-        raise NotImplementedError
 
     def rate(self, name: str) -> float:
         return self.keys.text_rate if name.startswith("text_encoder.") else 1.0
@@ -273,6 +274,6 @@ class DenoisingObjective:
     def save_draft(self, folder: Path) -> None:
         self.write(folder, graphs=False)
 
+    @abstractmethod
     def write(self, folder: Path, *, graphs: bool) -> None:
         """The model's folder, with graphs or without."""
-        raise NotImplementedError
