@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.util
+import os
 import shutil
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -9,6 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # processes share the cores; torch is imported after this
 
 HERE = Path(__file__).parent
 
@@ -31,15 +36,16 @@ def tiny_folder(pytestconfig: pytest.Config) -> Path:
     digest = hashlib.sha256(b"".join(maker.read_bytes() for maker in makers))
     digest.update(f"{version('torch')} {version('diffusers')} {version('onnx')}".encode())
     folder = Path(pytestconfig.cache.mkdir("tiny")) / digest.hexdigest()[:16]
-    if not (folder / "complete").is_file():
-        import tiny
+    with FileLock(folder.with_suffix(".lock")):
+        if not (folder / "complete").is_file():
+            import tiny
 
-        from pictor.backends.export import export_folder
+            from pictor.backends.export import export_folder
 
-        shutil.rmtree(folder, ignore_errors=True)
-        tiny.build(folder)
-        export_folder(folder)
-        (folder / "complete").touch()
+            shutil.rmtree(folder, ignore_errors=True)
+            tiny.build(folder)
+            export_folder(folder)
+            (folder / "complete").touch()
     return folder
 
 

@@ -6,6 +6,7 @@ import json
 import pickle
 import shutil
 import warnings
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ import tiny
 from pictor.backends.picture_tokens import FiniteScalars, PictureTokenizer
 from pictor.engine.reproduce import reproduce
 from pictor.engine.studio import Studio, load
+from pictor.sampling.tokens import chosen
 from pictor.training.loop import train
 from pictor.training.objectives import autoregressive, build, picture_tokens
 from pictor.training.recipe import Recipe, validated
@@ -211,22 +213,25 @@ def test_guidance_of_1_asks_for_the_words_alone(studio: Studio) -> None:
 
 
 def test_what_is_remembered_is_what_a_whole_reading_says(studio: Studio) -> None:
-    """Greedy tokens through the cache are those of a full forward pass for each place."""
+    """Tokens drawn through the cache are those of a full forward pass for each place."""
     writer = studio.bundle.draw.__self__  # type: ignore[union-attr]
     words, places = writer.layout.words, writer.layout.side**2
     said = [(writer.ids("a red cat"), writer.ids("")), (writer.ids("an apple"), writer.ids("a cat"))]
     scale = np.array([1.0, 3.0])
-    tokens = writer._written(said, scale, np.zeros((2, places)), 0.0, lambda: None)
+    lots = np.random.default_rng(5).uniform(size=(2, places))
+    tokens = writer._written(said, scale, lots, 1.0, lambda: None)
+    choose = partial(chosen, temperature=1.0, top_k=writer.choosing.top_k, top_p=writer.choosing.top_p)
     network = writer.transformer._network
     for row, (told_ids, untold_ids) in enumerate(said):
         written: list[int] = []
-        for _ in range(places):
+        for place in range(places):
             with torch.no_grad():
                 told, untold = (
-                    network(input_ids=torch.tensor([[*ids, *written]]), use_cache=False).logits[0, -1, words:]
+                    network(input_ids=torch.tensor([[*ids, *written]]), use_cache=False).logits[:1, -1, words:]
                     for ids in (told_ids, untold_ids)
                 )
-            written.append(words + int((untold + scale[row] * (told - untold)).argmax()))
+            logits = (untold + scale[row] * (told - untold)).numpy()
+            written.append(words + int(choose(logits, lots[row : row + 1, place])[0]))
         assert (tokens[row] + words).tolist() == written
     assert not np.array_equal(tokens[0], tokens[1])
 

@@ -17,8 +17,8 @@ from safetensors.torch import load_file
 
 from pictor.training.loop import train
 from pictor.training.objectives import build
-from pictor.training.objectives.autoencoder import ssim
 from pictor.training.recipe import Recipe
+from pictor.training.similarity import ssim
 from pictor.training.tokenizer import train_tokenizer
 
 try:

@@ -24,9 +24,9 @@ from pictor.training.captioned_latents import (
     PictureEncoder,
     downsampling,
 )
-from pictor.training.drawing import Draw
 from pictor.training.objectives import Batch, Figures, beside
 from pictor.training.parts import open_autoencoder, open_plain_unet, open_text_encoder, open_unet
+from pictor.training.sourced import Sourced
 
 _VALIDATION = 128
 _USUAL_CHANNELS = (96, 160)
@@ -188,7 +188,7 @@ def _fitting(network: UNet2DConditionModel, folder: Path, latents: int, words: i
     return network
 
 
-class DenoisingObjective(ABC):
+class DenoisingObjective(Sourced[CaptionedPictures], ABC):
     """Samples, networks and validation of what learns to denoise; what exactly is learnt, a subclass says.
 
     Args:
@@ -245,15 +245,6 @@ class DenoisingObjective(ABC):
 
     def rate(self, name: str) -> float:
         return self.keys.text_rate if name.startswith("text_encoder.") else 1.0
-
-    def batches_of(self, size: int) -> None:
-        self.source = self.source.in_batches(size)
-
-    def drawer(self) -> Draw:
-        return self.source
-
-    def batch(self, first: int, count: int, held_out: bool = False) -> Batch:
-        return self.source.batch(first, count, held_out)
 
     def loss(self, batch: Batch) -> tuple[torch.Tensor, Figures]:
         return self.squared_error(batch).mean(), {}

@@ -24,10 +24,11 @@ from pictor.data.prepared import Prepared
 from pictor.families.parts.files import read_json
 from pictor.training.base_model import BaseModel
 from pictor.training.captioned_latents import CaptionedPictures, CorpusKeys
-from pictor.training.drawing import Arrays, Draw
+from pictor.training.drawing import Arrays
 from pictor.training.objectives import Batch, Figures, beside
 from pictor.training.pictures import JUDGED_AT_ONCE, Pictures, Shown
 from pictor.training.prior_pictures import drawn_by
+from pictor.training.sourced import Sourced
 
 _JUDGED = 32
 _JUDGED_TIMES = (0.1, 0.3, 0.5, 0.7, 0.9)
@@ -143,7 +144,7 @@ class Lessons:
             yield self.taught.batch(first, min(JUDGED_AT_ONCE, _JUDGED - first), held_out=True)
 
 
-class Teaching(ABC):
+class Teaching(Sourced[Lessons], ABC):
     """The half of an objective that is the same whatever learns; `module` and `save` are the other half's."""
 
     module: nn.Module
@@ -186,15 +187,6 @@ class Teaching(ABC):
 
     def rate(self, name: str) -> float:
         return 1.0
-
-    def batches_of(self, size: int) -> None:
-        self.source = self.source.in_batches(size)
-
-    def drawer(self) -> Draw:
-        return self.source
-
-    def batch(self, first: int, count: int) -> Batch:
-        return self.source.batch(first, count)
 
     def loss(self, batch: Batch) -> tuple[torch.Tensor, Figures]:
         error_B = self.base.squared_error(batch, min_snr_gamma=self._keys.min_snr_gamma)

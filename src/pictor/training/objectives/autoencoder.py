@@ -27,6 +27,7 @@ from pictor.training.linear_code import (
 from pictor.training.objectives import Batch, Figures
 from pictor.training.parts import open_autoencoder
 from pictor.training.recipe import Strict, validated
+from pictor.training.similarity import ssim
 
 _VALIDATION = 256
 _FITTED = 4000
@@ -75,20 +76,6 @@ class Config(Strict):
 def _gradient_l1(a_BCHW: torch.Tensor, b_BCHW: torch.Tensor) -> torch.Tensor:
     d = a_BCHW - b_BCHW
     return (d[..., 1:, :] - d[..., :-1, :]).abs().mean() + (d[..., 1:] - d[..., :-1]).abs().mean()
-
-
-def ssim(a_BCHW: torch.Tensor, b_BCHW: torch.Tensor, window: int = 7, stride: int = 1) -> torch.Tensor:
-    """Mean structural similarity of pictures in [-1, 1] with a box window (Wang et al. 2004, equation 13)."""
-
-    def mean(x: torch.Tensor) -> torch.Tensor:
-        return F.avg_pool2d(x, window, stride)
-
-    c1, c2 = (0.01 * 2) ** 2, (0.03 * 2) ** 2
-    ma, mb = mean(a_BCHW), mean(b_BCHW)
-    va, vb = mean(a_BCHW**2) - ma**2, mean(b_BCHW**2) - mb**2
-    cov = mean(a_BCHW * b_BCHW) - ma * mb
-    score = ((2 * ma * mb + c1) * (2 * cov + c2)) / ((ma**2 + mb**2 + c1) * (va + vb + c2))
-    return score.mean()
 
 
 class AutoencoderObjective:

@@ -33,12 +33,12 @@ from torch import nn
 from pictor.backends.base import PARTS
 from pictor.backends.export import export_part
 from pictor.training.captioned_latents import CorpusKeys
-from pictor.training.drawing import Draw
 from pictor.training.noised_pictures import NoisedPictures, planes
 from pictor.training.objectives import Batch, Figures, beside
 from pictor.training.patch_critic import PatchCritic
 from pictor.training.recipe import Strict, validated
 from pictor.training.similarity import psnr, ssim
+from pictor.training.sourced import Sourced
 
 _VALIDATION = 256
 _MEASURED = 256
@@ -119,7 +119,7 @@ class _Learnt(nn.Module):
         self.critic = PatchCritic(adversary.channels, adversary.levels) if adversary else None
 
 
-class GridAutoencoderObjective:
+class GridAutoencoderObjective(Sourced[NoisedPictures]):
     """Reconstruction through codes that are drawn from a Gaussian each."""
 
     def __init__(self, config: Config, seed: int) -> None:
@@ -131,15 +131,6 @@ class GridAutoencoderObjective:
     def rate(self, name: str) -> float:
         adversary = self.config.adversary
         return adversary.rate if adversary is not None and name.startswith("critic.") else 1.0
-
-    def batches_of(self, size: int) -> None:
-        self.source = self.source.in_batches(size)
-
-    def drawer(self) -> Draw:
-        return self.source
-
-    def batch(self, first: int, count: int) -> Batch:
-        return self.source.batch(first, count)
 
     def loss(self, batch: Batch) -> tuple[torch.Tensor, Figures]:
         image, autoencoder = planes(batch["image"]), self.module.autoencoder

@@ -25,9 +25,9 @@ from pictor.core.errors import InputError
 from pictor.engine.studio import model_folder
 from pictor.families.autoregressive import PIPELINE
 from pictor.training.captioned_latents import CorpusKeys
-from pictor.training.drawing import Draw
 from pictor.training.objectives import Batch, Figures, beside
 from pictor.training.recipe import validated
+from pictor.training.sourced import Sourced
 from pictor.training.token_samples import TokenSamples, planes
 from pictor.training.tokenizer import tokenize
 
@@ -64,7 +64,7 @@ class Config(CorpusKeys):
         return self
 
 
-class AutoregressiveObjective:
+class AutoregressiveObjective(Sourced[TokenSamples]):
     """GPT-2's architecture from nothing, over words and picture tokens."""
 
     def __init__(self, config: Config, seed: int) -> None:
@@ -104,15 +104,6 @@ class AutoregressiveObjective:
 
     def rate(self, name: str) -> float:
         return 1.0
-
-    def batches_of(self, size: int) -> None:
-        self.source = self.source.in_batches(size)
-
-    def drawer(self) -> Draw:
-        return self.source
-
-    def batch(self, first: int, count: int) -> Batch:
-        return self.source.batch(first, count)
 
     def _surprise(self, ids_BT: torch.Tensor, image_BHW3: torch.Tensor) -> torch.Tensor:
         """Cross entropy of each picture token in nats, [B, N]."""

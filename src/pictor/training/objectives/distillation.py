@@ -45,11 +45,11 @@ from pictor.families.registry import open_bundle
 from pictor.sampling.guidance import guide
 from pictor.training.attention import ready_to_train
 from pictor.training.captioned_latents import CaptionedPictures, CorpusKeys, PictureEncoder
-from pictor.training.drawing import Draw
 from pictor.training.objectives import Batch, beside
 from pictor.training.parts import open_autoencoder, open_text_encoder, open_unet
 from pictor.training.pipeline_folder import PipelineFacts, write_pipeline
 from pictor.training.recipe import validated
+from pictor.training.sourced import Sourced
 from pictor.training.tokenizer import tokenize
 
 _VALIDATION = 128
@@ -201,7 +201,7 @@ class Teacher:
         return guided
 
 
-class DistillationObjective:
+class DistillationObjective(Sourced[CaptionedPictures]):
     """A copy of a teacher's UNet that learns to take longer steps; all else of the teacher stays."""
 
     def __init__(self, config: Config, seed: int) -> None:
@@ -234,15 +234,6 @@ class DistillationObjective:
 
     def rate(self, name: str) -> float:
         return 1.0
-
-    def batches_of(self, size: int) -> None:
-        self.source = self.source.in_batches(size)
-
-    def drawer(self) -> Draw:
-        return self.source
-
-    def batch(self, first: int, count: int, held_out: bool = False) -> Batch:
-        return self.source.batch(first, count, held_out)
 
     def _words(self, ids_BT: torch.Tensor) -> tuple[torch.Tensor, Velocity]:
         """The captions embedded, which both networks are given, and the teacher's velocity for them."""

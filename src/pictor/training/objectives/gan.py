@@ -37,10 +37,10 @@ from pictor.backends.gan import DiscriminatorNetwork, GeneratorNetwork
 from pictor.core.errors import InputError
 from pictor.families.gan import GENERATOR, PIPELINE
 from pictor.training.captioned_latents import CorpusKeys
-from pictor.training.drawing import Draw
 from pictor.training.noised_pictures import NoisedPictures, planes
 from pictor.training.objectives import Batch, Figures, beside
 from pictor.training.recipe import validated
+from pictor.training.sourced import Sourced
 
 _VALIDATION = 256
 _UNSEEN = 2**40
@@ -142,7 +142,7 @@ def _pulled(image_B3HW: torch.Tensor, copy_B3HW: torch.Tensor, loss: torch.Tenso
     return loss.detach() + product - product.detach()
 
 
-class GanObjective:
+class GanObjective(Sourced[NoisedPictures]):
     """A generator and a discriminator on pictures without their captions."""
 
     def __init__(self, config: Config, seed: int) -> None:
@@ -160,15 +160,6 @@ class GanObjective:
 
     def rate(self, name: str) -> float:
         return self.config.generator_rate if name.startswith("generator.") else 1.0
-
-    def batches_of(self, size: int) -> None:
-        self.source = self.source.in_batches(size)
-
-    def drawer(self) -> Draw:
-        return self.source
-
-    def batch(self, first: int, count: int, held_out: bool = False) -> Batch:
-        return self.source.batch(first, count, held_out)
 
     def loss(self, batch: Batch) -> tuple[torch.Tensor, Figures]:
         real = planes(batch["image"])

@@ -19,10 +19,10 @@ from pydantic import Field, model_validator
 
 from pictor.backends.picture_tokens import PictureTokenizer
 from pictor.training.captioned_latents import CorpusKeys
-from pictor.training.drawing import Draw
 from pictor.training.linear_code import fit_linear_code
 from pictor.training.objectives import Batch, Figures, beside
 from pictor.training.recipe import validated
+from pictor.training.sourced import Sourced
 from pictor.training.token_samples import TokenSamples, planes
 
 _VALIDATION = 256
@@ -57,7 +57,7 @@ class Config(CorpusKeys):
         return self
 
 
-class PictureTokensObjective:
+class PictureTokensObjective(Sourced[TokenSamples]):
     """An autoencoder with a rounded code."""
 
     def __init__(self, config: Config, seed: int) -> None:
@@ -83,15 +83,6 @@ class PictureTokensObjective:
 
     def rate(self, name: str) -> float:
         return 1.0
-
-    def batches_of(self, size: int) -> None:
-        self.source = self.source.in_batches(size)
-
-    def drawer(self) -> Draw:
-        return self.source
-
-    def batch(self, first: int, count: int) -> Batch:
-        return self.source.batch(first, count)
 
     def loss(self, batch: Batch) -> tuple[torch.Tensor, Figures]:
         image = planes(batch["image"])

@@ -29,11 +29,11 @@ from pictor.backends.vector_vae import VectorAutoencoder
 from pictor.core.errors import InputError
 from pictor.families.variational import DECODER, ENCODER, PIPELINE
 from pictor.training.captioned_latents import CorpusKeys
-from pictor.training.drawing import Draw
 from pictor.training.noised_pictures import NoisedPictures, planes
 from pictor.training.objectives import Batch, Figures, beside
 from pictor.training.recipe import validated
 from pictor.training.similarity import psnr, ssim
+from pictor.training.sourced import Sourced
 
 Likelihood = Literal["gaussian", "laplace"]
 
@@ -109,7 +109,7 @@ class _Learnt(nn.Module):
         self.log_spread = nn.Parameter(log_spread, requires_grad=config.spread == "learnt")
 
 
-class VariationalObjective:
+class VariationalObjective(Sourced[NoisedPictures]):
     """The evidence lower bound on pictures without their captions."""
 
     def __init__(self, config: Config, seed: int) -> None:
@@ -128,15 +128,6 @@ class VariationalObjective:
     def rate(self, name: str) -> float:
         # One number, which all others wait for.
         return 10.0 if name == "log_spread" else 1.0
-
-    def batches_of(self, size: int) -> None:
-        self.source = self.source.in_batches(size)
-
-    def drawer(self) -> Draw:
-        return self.source
-
-    def batch(self, first: int, count: int) -> Batch:
-        return self.source.batch(first, count)
 
     def loss(self, batch: Batch) -> tuple[torch.Tensor, Figures]:
         image = planes(batch["image"])
