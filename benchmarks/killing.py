@@ -121,7 +121,7 @@ def killed_at_random(folder: Path, kills: int, chance: random.Random) -> dict[st
 
 
 def killed_while_saving(folder: Path, kills: int, chance: random.Random) -> dict[str, Any]:
-    """Kill runs that write, till so many left a half; the newest whole checkpoint loads, and is no older one."""
+    """Kill runs that write till so many left a half; the last whole checkpoint loads, and is no older one."""
     wanted, run = recipe(100_000, 1e-6), folder / "saving"  # 300,000 weights, saved after every step
     steps = iter([False, True])
     with suppress(Cancelled):

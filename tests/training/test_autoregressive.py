@@ -227,10 +227,10 @@ def test_what_is_remembered_is_what_a_whole_reading_says(studio: Studio) -> None
         for place in range(places):
             with torch.no_grad():
                 told, untold = (
-                    network(input_ids=torch.tensor([[*ids, *written]]), use_cache=False).logits[:1, -1, words:]
+                    network(input_ids=torch.tensor([[*ids, *written]]), use_cache=False).logits[:1, -1]
                     for ids in (told_ids, untold_ids)
                 )
-            logits = (untold + scale[row] * (told - untold)).numpy()
+            logits = (untold + scale[row] * (told - untold)).numpy()[:, words:]
             written.append(words + int(choose(logits, lots[row : row + 1, place])[0]))
         assert (tokens[row] + words).tolist() == written
     assert not np.array_equal(tokens[0], tokens[1])
