@@ -11,6 +11,7 @@ from staged import decoded, plain_stage, stage_latents
 import pictor
 from pictor.core.levels import CLEAN, Level
 from pictor.core.plan import Conditions
+from pictor.data.picturebook import Picturebook
 from pictor.data.picturebook.vocabulary import THINGS
 from pictor.evaluation.training_book import TrainingBook, training_book
 
@@ -144,3 +145,27 @@ def test_two_objects_stand_as_the_prompt_says(studio: pictor.Studio) -> None:
                 first, second = (float(np.nonzero(mask)[1].mean()) for mask in near)
                 right_way += first < second
         assert right_way >= 3, prompt
+
+
+def test_it_tells_what_renders_show_in_both_languages(studio: pictor.Studio) -> None:
+    try:
+        book = Picturebook(128, 0, mix=training_book(FOLDER).mix)
+    except pictor.InputError as error:
+        pytest.skip(str(error))
+    right = 0
+    scenes = (book.scene(2_100_000_000 + number) for number in range(200))
+    alone = [(number, scene) for number, scene in enumerate(scenes) if len(scene.items) == 1][:24]
+    for number, scene in alone:
+        picture = book.draw(scene, 2_100_000_000 + number)
+        [found] = studio.describe(picture, top=1)
+        [same] = studio.describe(picture, top=1, language="zh")
+        assert (found.thing, found.colour, found.place) == (same.thing, same.colour, same.place)
+        right += found.thing == scene.items[0].thing
+    assert right >= 0.85 * len(alone)
+
+
+def test_of_candidates_the_fitting_ones_are_kept(studio: pictor.Studio) -> None:
+    prompt = "a robot, pixel art"
+    every = [picture.image.tobytes() for picture in studio.generate(prompt, seed=0, count=4)]
+    [best] = studio.generate(prompt, seed=0, candidates=4)
+    assert best.image.tobytes() in every
