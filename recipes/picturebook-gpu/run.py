@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from pictor.core.errors import InputError, PictorError
-from pictor.training.loop import Progress, train
+from pictor.training.loop import train
 from pictor.training.parcels import join_parcels, split_folder
 from pictor.training.recipe import Recipe, read_recipe, validated
+from pictor.training.terms import Progress
 
 HERE = Path(__file__).parent
 STAGES = ("text-attributes", "autoencoder", "denoiser", "distillation")

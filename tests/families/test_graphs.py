@@ -1,11 +1,9 @@
 """ONNX graphs of Stable Diffusion 1, 2 and XL: the pictures are torch's to 1e-3, and need no torch."""
 
-import hashlib
 import os
 import shutil
 import subprocess
 import sys
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -14,15 +12,13 @@ import pytest
 pytest.importorskip("onnxscript")
 pytest.importorskip("diffusers")
 
+from kept_graphs import exporter
 from peer import NEGATIVE, PICTURE, PROMPT, SIDE
 from staged import decoded, stage_latents
 
 import pictor
 from pictor.backends import export
-from pictor.backends.weights import find_weights, read_header
 from pictor.cli import main
-from pictor.families import stable_diffusion_xl
-from pictor.families.parts import clip
 from pictor.families.registry import graphed_parts
 from pictor.tasks.registry import all_verbs
 
@@ -41,37 +37,17 @@ CASES = [
 ]
 
 
-def kept_graphs(config):
-    """A folder that is kept until one of the graphs' makers changes."""
-    makers = [Path(module.__file__) for module in (stable_diffusion_xl, clip)]
-    makers += sorted(Path(export.__file__).parent.glob("*.py"))
-    digest = hashlib.sha256(b"".join(maker.read_bytes() for maker in makers))
-    digest.update(f"{version('torch')} {version('diffusers')} {version('onnx')}".encode())
-    return Path(config.cache.mkdir("graphs")) / digest.hexdigest()[:16]
-
-
 @pytest.fixture(scope="module")
 def graphed(folder_of, tmp_path_factory, pytestconfig):
-    """Tiny checkpoints with graphs, by name.
-
-    Exporting takes seconds a part. A graph holds no weights: parts whose tensors have the same names, shapes
-    and places share one.
-    """
-    kept = kept_graphs(pytestconfig)
-    kept.mkdir(exist_ok=True)
+    """Tiny checkpoints with graphs, by name."""
+    export_part = exporter(pytestconfig)
     made = {}
 
     def folder(name):
         if name not in made:
             made[name] = Path(shutil.copytree(folder_of(name), tmp_path_factory.mktemp("graphs") / name))
             for part in graphed_parts(made[name]):
-                place = made[name] / part.subfolder
-                headers = [read_header(file) for file in find_weights(place)]
-                shape = repr((part.name, part.inputs, part.outputs, headers)).encode()
-                known = kept / f"{hashlib.sha256(shape).hexdigest()}.onnx"
-                if not known.is_file():
-                    shutil.copy(export.export_part(made[name], part), known)
-                shutil.copy(known, place / part.graph)
+                export_part(made[name], part)
         return made[name]
 
     return folder

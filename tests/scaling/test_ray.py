@@ -35,9 +35,9 @@ from pictor.training import loop
 from pictor.training.checkpoints import latest_checkpoint
 from pictor.training.engines import ray as engine
 from pictor.training.engines import training_by
-from pictor.training.loop import Progress
 from pictor.training.outlook import Outlook
 from pictor.training.recipe import Recipe
+from pictor.training.terms import Progress
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own
 

@@ -15,8 +15,9 @@ from safetensors.torch import load_file
 from pictor.core.errors import Cancelled, InputError
 from pictor.training import loop
 from pictor.training.checkpoints import latest_checkpoint
-from pictor.training.loop import Progress, train
+from pictor.training.loop import train
 from pictor.training.recipe import Recipe
+from pictor.training.terms import Progress
 
 
 @pytest.fixture

@@ -96,7 +96,7 @@ def test_kept_latents_are_those_of_the_pictures_drawn_anew(prepared: Path) -> No
     assert torch.equal(*twice)
     copied = pickle.loads(pickle.dumps(kept.source.kept))
     rng = np.random.default_rng
-    np.testing.assert_array_equal(copied(2, True, rng(1)), kept.source.kept(2, True, rng(1)))
+    np.testing.assert_array_equal(copied(2, rng(1)), kept.source.kept(2, rng(1)))
     # What is judged is the pictures themselves.
     assert kept.source.batch(0, 1, held_out=True)["image"].dtype == torch.uint8
 
@@ -139,8 +139,8 @@ def test_a_build_that_was_killed_goes_on(prepared: Path, monkeypatch: pytest.Mon
     lines = (folder / "index.jsonl").read_bytes().splitlines(keepends=True)
     # The last two lines are lost, and one is torn; bytes of the last reached the disk in part.
     (folder / "index.jsonl").write_bytes(b"".join(lines[:-2]) + lines[-2][:20])
-    with (folder / "latents.bin").open("r+b") as stream:
-        stream.truncate((folder / "latents.bin").stat().st_size - 100)
+    with (folder / "arrays.bin").open("r+b") as stream:
+        stream.truncate((folder / "arrays.bin").stat().st_size - 100)
     again = Learns(prepared)
     assert made(again, monkeypatch) == 2
     for number in range(6):
@@ -148,10 +148,10 @@ def test_a_build_that_was_killed_goes_on(prepared: Path, monkeypatch: pytest.Mon
 
 
 def test_what_cannot_be_kept_is_refused(prepared: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="does not encode pictures of a prepared folder"):
+    with pytest.raises(InputError, match="no frozen autoencoder"):
         use_kept_latents(LineFit(0))
     margin = prepare(tmp_path / "pictures", tmp_path / "margin", 2, margin=4)
-    with pytest.raises(InputError, match=r"cut anew each time.*--margin 0"):
+    with pytest.raises(InputError, match=r"drawn or cut anew each time.*--margin 0"):
         use_kept_latents(Learns(margin))
     linear = Learns(prepared)
     linear.encoder.linear = True
@@ -160,5 +160,5 @@ def test_what_cannot_be_kept_is_refused(prepared: Path, tmp_path: Path) -> None:
     use_kept_latents(Learns(prepared))
     [folder] = (prepared / FOLDER).iterdir()
     (folder / "about.json").write_text(json.dumps({"autoencoder": "another"}))
-    with pytest.raises(InputError, match="latents of another autoencoder"):
+    with pytest.raises(InputError, match="is of another autoencoder"):
         use_kept_latents(Learns(prepared))

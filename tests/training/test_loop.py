@@ -20,8 +20,9 @@ from safetensors.torch import load_file, save_file
 
 from pictor.training import loop
 from pictor.training.checkpoints import latest_checkpoint
-from pictor.training.loop import Progress, train
+from pictor.training.loop import train
 from pictor.training.recipe import Recipe
+from pictor.training.terms import Progress
 
 
 @pytest.fixture

@@ -20,15 +20,16 @@ import team_work
 from draw_work import draw_arrays
 from line_fit import LineFit
 
-from pictor.training import loop
+from pictor.training import loop, session
 from pictor.training.checkpoints import latest_checkpoint
 from pictor.training.devices import choose_device, compile_networks, move, networks
 from pictor.training.drawing import Drawers
-from pictor.training.loop import Progress, train
+from pictor.training.loop import train
 from pictor.training.loss_watch import LossWatch
 from pictor.training.objectives import beside
 from pictor.training.recipe import Recipe
 from pictor.training.schedule import Length
+from pictor.training.terms import Progress
 
 JOBS = [(0, 8), (8, 8), (16, 40), (56, 4), (60, 1), (61, 3), (64, 2)]
 
@@ -154,7 +155,7 @@ def test_a_fitted_run_ends_in_time_and_goes_on_with_its_number(
 ) -> None:
     """Each step takes half a second by a clock that only steps move; 2 minutes are 240 steps."""
     ticks = [0.0]
-    monkeypatch.setattr(loop.time, "monotonic", lambda: ticks[0])
+    monkeypatch.setattr(session.time, "monotonic", lambda: ticks[0])
 
     def tick(progress: Progress) -> None:
         ticks[0] += 0.5
@@ -202,7 +203,7 @@ def test_a_recipe_asks_for_compilation(
     recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[Any] = []
-    monkeypatch.setattr(loop, "compile_networks", asked.append)
+    monkeypatch.setattr(session, "compile_networks", asked.append)
     train(recipe, tmp_path / "plain", minutes=0.0)
     assert not asked
     train(recipe.model_copy(update={"compile": True}), tmp_path / "compiled", minutes=0.0)

@@ -22,9 +22,10 @@ from safetensors.torch import load_file
 
 from pictor.training import loop
 from pictor.training.checkpoints import latest_checkpoint
-from pictor.training.loop import Progress, train
+from pictor.training.loop import train
 from pictor.training.processes import Team, assembled
 from pictor.training.recipe import Recipe
+from pictor.training.terms import Progress
 
 HERE = Path(__file__).parent
 

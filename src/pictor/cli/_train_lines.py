@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pictor.training.loop import Progress
+    from pictor.training.terms import Progress
 
 _LINE_SECONDS = 20.0
 _FRAME_SECONDS = 0.25
@@ -49,13 +49,13 @@ class TrainingLines:
         self._bar.update(task, completed=progress.samples_seen, total=progress.samples, **told)
         self._bar.refresh()
 
-    def kept(self, done: int, of: int) -> None:
-        """Latents are made before the training begins."""
+    def kept(self, what: str, done: int, of: int) -> None:
+        """What is kept of pictures and captions is made before the training begins."""
         clock = time.monotonic()
         if done < of and clock - self._last < _KEPT_SECONDS:
             return
         self._last = clock
-        print(f"{done}/{of} pictures encoded to latents that are kept", file=sys.stderr, flush=True)
+        print(f"{done}/{of} {what} encoded, to be kept", file=sys.stderr, flush=True)
 
     def end(self) -> None:
         """Leave the terminal as it was."""

@@ -144,6 +144,14 @@ class Prepared:
         """Width and height of the buckets that hold pictures of this split."""
         return [self.sizes[bucket] for bucket in np.unique(self._bucket[self.rows]).tolist()]
 
+    @property
+    def captions(self) -> list[str]:
+        """All captions of this split as they are written, each once, and the empty one where it is shown."""
+        told: dict[str, None] = {"": None} if self.variation.empty_captions else {}
+        for row in self.rows.tolist():
+            told |= dict.fromkeys(self._captions[row].as_py() or [""])
+        return list(told)
+
     def plain(self, row: int) -> Sample:
         """The picture in a row of the manifest as it is: its middle, and its first caption."""
         captions = self._captions[row].as_py()

@@ -112,6 +112,8 @@ class BaseModel(nn.Module):
 
     def words(self, batch: Batch) -> dict[str, torch.Tensor]:
         """Captions as the UNet takes them: each token by all text encoders, and the whole by the second."""
+        if batch["ids"].is_floating_point():  # what was read in them before
+            return {"hidden": batch["ids"]} | {key: batch[key] for key in ("pooled",) if key in batch}
         if len(self.text_encoders) == 1:
             return {"hidden": self.text_encoders["text_encoder"](input_ids=batch["ids"]).last_hidden_state}
         outs = [

@@ -26,6 +26,7 @@ from pictor.training.linear_code import patches
 from pictor.training.objectives import Batch
 from pictor.training.parts import encode
 from pictor.training.pictures import JUDGED_AT_ONCE, BookPictures, FolderPictures, Pictures, identity
+from pictor.training.planes import planes
 from pictor.training.recipe import Strict
 from pictor.training.tokenizer import tokenize
 
@@ -46,8 +47,12 @@ def _mix(table: object) -> object:
     return Mix.of(table)
 
 
-Kept = Callable[[int, bool, np.random.Generator], NDArray[np.float32]]
-"""Latents [C, h, w] of a row of a prepared folder's manifest, mirrored or not; see `latent_cache`."""
+Kept = Callable[[int, np.random.Generator], NDArray[np.float32]]
+"""Latents [C, h, w] of what training sees as a sample; see `latent_cache`."""
+
+Arrays = dict[str, NDArray[Any]]
+Read = Callable[[Arrays], Arrays]
+"""What frozen text encoders make of caption tokens; see `text_cache`."""
 
 MixTable = Annotated[Mix, BeforeValidator(_mix)]
 """A recipe's table of shares."""
@@ -146,11 +151,23 @@ class CaptionedPictures:
     further: tuple[CLIPTokenizer, ...] = ()
     """Of the text encoders after the first."""
     kept: Kept | None = None
-    """Latents in the place of the pictures of a prepared folder that are trained on."""
+    """Latents in the place of the pictures that are trained on."""
+    read: Read | None = None
+    """What text encoders make of the captions that are trained on, in the place of their tokens."""
 
-    def __call__(
-        self, first: int, count: int, held_out: bool = False
-    ) -> dict[str, np.ndarray[Any, np.dtype[Any]]]:
+    def each(self, change: Callable[[CaptionedPictures], CaptionedPictures]) -> CaptionedPictures:
+        """The same with a change to what it consists of, which is itself alone."""
+        return change(self)
+
+    def tokens(self, texts: list[str]) -> Arrays:
+        """Captions as token numbers [B, T] int64, by each tokenizer: ids, ids_2."""
+        told = {
+            f"ids_{number}": tokenize(tokenizer, texts).numpy()
+            for number, tokenizer in enumerate(self.further, 2)
+        }
+        return told if self.tokenizer is None else told | {"ids": tokenize(self.tokenizer, texts).numpy()}
+
+    def __call__(self, first: int, count: int, held_out: bool = False) -> Arrays:
         """Samples first .. first + count - 1, a pure function of the source's seed and the numbers.
 
         Args:
@@ -160,10 +177,10 @@ class CaptionedPictures:
 
         Returns:
             image [B, H, W, 3] uint8, or kept latents [B, C, h, w] float32; ids [B, T] int64, and by a second
-            tokenizer ids_2; t [B]; eps [B, C, h, w]; lot [B], uniform in [0, 1), for what else has to be
-            decided of a sample.
+            tokenizer ids_2, or where they are read already ids [B, T, D] and pooled [B, P], float32; t [B];
+            eps [B, C, h, w]; lot [B], uniform in [0, 1), for what else has to be decided of a sample.
         """
-        pictures: list[np.ndarray[Any, np.dtype[Any]]] = []
+        pictures: list[NDArray[Any]] = []
         texts, times, noises, lots = [], [], [], []
         for number in range(first, first + count):
             pixels, text, rng = self.pictures.shown(number, held_out)
@@ -172,17 +189,11 @@ class CaptionedPictures:
             rows, columns = (side // self.factor for side in pixels.shape[:2])
             noises.append(rng.standard_normal((self.channels, rows, columns), np.float32))
             lots.append(rng.random())
-            if self.kept is not None and not held_out and isinstance(self.pictures, FolderPictures):
-                pictures.append(self.kept(*self.pictures.view(number), rng))
-            else:
-                pictures.append(pixels)
-        others = {
-            f"ids_{number}": tokenize(tokenizer, texts).numpy()
-            for number, tokenizer in enumerate(self.further, 2)
-        }
-        if self.tokenizer is not None:
-            others["ids"] = tokenize(self.tokenizer, texts).numpy()
-        return others | {
+            pictures.append(pixels if self.kept is None or held_out else self.kept(number, rng))
+        words = self.tokens(texts)
+        if self.read is not None and not held_out:
+            words = self.read(words)
+        return words | {
             "image": np.stack(pictures),
             "t": np.array(times, np.float32),
             "eps": np.stack(noises),
@@ -235,5 +246,5 @@ class PictureEncoder(nn.Module):
             return image_BHW3
         # What is encoded is data, whatever numbers the networks that learn it compute in.
         with torch.autocast(image_BHW3.device.type, enabled=False):
-            image_B3HW = image_BHW3.permute(0, 3, 1, 2).float().div(127.5).sub(1)
+            image_B3HW = planes(image_BHW3)
             return self._product(image_B3HW) if self.linear else encode(self.autoencoder, image_B3HW)

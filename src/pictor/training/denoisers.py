@@ -26,7 +26,9 @@ from pictor.training.captioned_latents import (
 )
 from pictor.training.objectives import Batch, Figures, beside
 from pictor.training.parts import open_autoencoder, open_plain_unet, open_text_encoder, open_unet
+from pictor.training.planes import planes
 from pictor.training.sourced import Sourced
+from pictor.training.text_reader import TextReader
 
 _VALIDATION = 128
 _USUAL_CHANNELS = (96, 160)
@@ -67,13 +69,19 @@ class Denoiser(nn.Module):
     def forward(
         self, x_BCHW: torch.Tensor, time_B: torch.Tensor, ids_BT: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """The prediction, at times in the network's units."""
-        if self.text_encoder is None:
+        """The prediction, at times in the network's units, of captions' tokens or what was read in them."""
+        if self.text_encoder is None or ids_BT is None:
             out: torch.Tensor = self.unet(x_BCHW, time_B).sample
         else:
-            words_BTD = self.text_encoder(input_ids=ids_BT).last_hidden_state
-            out = self.unet(x_BCHW, time_B, words_BTD).sample
+            out = self.unet(x_BCHW, time_B, self.words(ids_BT)).sample
         return out.float()
+
+    def words(self, ids_BT: torch.Tensor) -> torch.Tensor:
+        """Numbers [B, T, D] of words; those that are read already stay as they are."""
+        if self.text_encoder is None or ids_BT.is_floating_point():
+            return ids_BT
+        words_BTD: torch.Tensor = self.text_encoder(input_ids=ids_BT).last_hidden_state
+        return words_BTD
 
 
 class PixelEncoder(nn.Module):
@@ -83,7 +91,7 @@ class PixelEncoder(nn.Module):
 
     def forward(self, image_BHW3: torch.Tensor) -> torch.Tensor:
         """Pictures [B, 3, H, W] in [-1, 1] of pictures [B, H, W, 3] in uint8."""
-        return image_BHW3.permute(0, 3, 1, 2).float().div(127.5).sub(1).contiguous()
+        return planes(image_BHW3).contiguous()
 
 
 def _blocks(keys: DenoiserKeys, attending: str) -> dict[str, object]:
@@ -238,6 +246,13 @@ class DenoisingObjective(Sourced[CaptionedPictures], ABC):
             draw_time=draw_time,
         )
         self.module = Denoiser(ready_to_train(unet), words)
+
+    def text_reader(self) -> TextReader | None:
+        """See `text_cache.ReadsTexts`."""
+        encoder = self.module.text_encoder
+        if encoder is None or self.keys.text_rate > 0:
+            return None
+        return TextReader({"text_encoder": encoder}, lambda tokens: {"ids": self.module.words(tokens["ids"])})
 
     @abstractmethod
     def squared_error(self, batch: Batch) -> torch.Tensor:

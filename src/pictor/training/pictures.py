@@ -39,6 +39,41 @@ class Shown(NamedTuple):
     """For what else has to be drawn for this sample."""
 
 
+class View(NamedTuple):
+    """A picture as it is shown each time."""
+
+    content: str
+    """Of its file, and its size: "HASH-SIZE"."""
+    row: int
+    """In the source's order."""
+    mirrored: bool = False
+
+    @property
+    def name(self) -> str:
+        return f"{self.content}-mirrored" if self.mirrored else self.content
+
+    @property
+    def size(self) -> str:
+        return self.content.rpartition("-")[2]
+
+
+class StillPictures(Protocol):
+    """Pictures that no chance changes, but for mirroring."""
+
+    @property
+    def folder(self) -> Path:
+        """Where what is made of them can be kept."""
+
+    def views(self) -> list[View]:
+        """All that training sees."""
+
+    def view(self, number: int) -> View:
+        """What training sees as sample `number`."""
+
+    def look(self, view: View) -> NDArray[np.uint8]:
+        """Its pixels [H, W, 3]."""
+
+
 def identity(folder: Path) -> str:
     """Which pictures, captions and splits a prepared folder holds, in 16 hexadecimal digits.
 
@@ -65,6 +100,18 @@ class Pictures(Protocol):
     def sizes(self) -> Sequence[tuple[int, int]]:
         """Width and height of what it shows; one batch is of one size."""
 
+    @property
+    def folder(self) -> Path | None:
+        """Where what is made of pictures or captions can be kept."""
+
+    @property
+    def still(self) -> StillPictures | None:
+        """The same, where training sees them as they are each time."""
+
+    @property
+    def captions(self) -> Sequence[str] | None:
+        """All that training reads, each once; None where there is no end of them."""
+
     def in_batches(self, size: int) -> Pictures:
         """The same pictures, ordered so that each batch of so many samples is of one size."""
 
@@ -78,6 +125,9 @@ class BookPictures:
 
     book: Picturebook
     has_held_out: bool = field(default=True, init=False)
+    folder: Path | None = field(default=None, init=False)
+    still: StillPictures | None = field(default=None, init=False)
+    captions: Sequence[str] | None = field(default=None, init=False)
 
     @property
     def facts(self) -> Mapping[str, Any]:
@@ -157,7 +207,33 @@ class FolderPictures:
         rng = np.random.Generator(np.random.Philox(key=key, counter=counter))
         return Shown(sample.pixels, sample.caption, rng)
 
-    def view(self, number: int) -> tuple[int, bool]:
-        """Of sample `number` for training: its row in the manifest, and whether it is mirrored."""
+    @property
+    def still(self) -> StillPictures | None:
+        return None if self._seen.margin else self
+
+    @property
+    def captions(self) -> Sequence[str] | None:
+        if self.variation.shuffle_tags or self.variation.drop_tags:
+            return None
+        return self._seen.captions
+
+    @cached_property
+    def _contents(self) -> list[str]:
+        """A picture and its size, for each row of the manifest."""
+        from pyarrow import parquet
+
+        table = parquet.read_table(self.folder / MANIFEST, columns=["sha256", "bucket"])
+        columns = (table[name].to_pylist() for name in ("sha256", "bucket"))
+        return [f"{picture}-{size}" for picture, size in zip(*columns, strict=True)]
+
+    def views(self) -> list[View]:
+        ways = (False, True) if self.variation.flip else (False,)
+        return [View(self._contents[row], row, way) for row in self._seen.rows.tolist() for way in ways]
+
+    def view(self, number: int) -> View:
         sample = self._seen.sample(number)
-        return sample.row, sample.flipped
+        return View(self._contents[sample.row], sample.row, sample.flipped)
+
+    def look(self, view: View) -> NDArray[np.uint8]:
+        pixels = self._seen.plain(view.row).pixels
+        return pixels[:, ::-1] if view.mirrored else pixels

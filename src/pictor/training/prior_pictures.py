@@ -22,7 +22,7 @@ from PIL import Image
 from pictor.backends.kept import cache_folder
 from pictor.engine.studio import load
 from pictor.training.checkpoints import publish
-from pictor.training.pictures import Pictures, Shown
+from pictor.training.pictures import Pictures, Shown, StillPictures, View
 
 _AT_ONCE = 8
 _PURPOSE = 37
@@ -45,6 +45,30 @@ class PriorPictures:
     @cached_property
     def _pixels(self) -> list[NDArray[np.uint8]]:
         return [np.asarray(Image.open(self.folder / f"{n:04}.png")) for n in range(len(self._prompts))]
+
+    @property
+    def still(self) -> StillPictures:
+        return self
+
+    @cached_property
+    def captions(self) -> Sequence[str]:
+        return sorted(set(self._prompts))
+
+    @cached_property
+    def _contents(self) -> list[str]:
+        files = [self.folder / f"{number:04}.png" for number in range(len(self._prompts))]
+        width, height = self.sizes[0]
+        return [f"{hashlib.sha256(file.read_bytes()).hexdigest()}-{width}x{height}" for file in files]
+
+    def views(self) -> list[View]:
+        return [View(content, row) for row, content in enumerate(self._contents)]
+
+    def view(self, number: int) -> View:
+        row = number % len(self._prompts)
+        return View(self._contents[row], row)
+
+    def look(self, view: View) -> NDArray[np.uint8]:
+        return self._pixels[view.row]
 
     @property
     def facts(self) -> Mapping[str, Any]:

@@ -59,6 +59,8 @@ class Recipe(Strict):
     are scaled as float16 needs it."""
     cache_latents: bool = False
     """Keep what a frozen autoencoder makes of the pictures in their prepared folder; see `latent_cache`."""
+    cache_texts: bool = False
+    """Keep what frozen text encoders make of the captions there; see `text_cache`."""
     compile: bool = False
     """Speed up the networks by torch.compile, which takes a minute or two before the first step."""
     checkpoint_minutes: float = Field(5.0, gt=0)

@@ -9,7 +9,7 @@ Legend: B samples.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,10 @@ from pictor.training.base_model import BaseModel
 from pictor.training.captioned_latents import CaptionedPictures, CorpusKeys
 from pictor.training.drawing import Arrays
 from pictor.training.objectives import Batch, Figures, beside
-from pictor.training.pictures import JUDGED_AT_ONCE, Pictures, Shown
+from pictor.training.pictures import JUDGED_AT_ONCE, Pictures, Shown, StillPictures
 from pictor.training.prior_pictures import drawn_by
 from pictor.training.sourced import Sourced
+from pictor.training.text_reader import TextReader
 
 _JUDGED = 32
 _JUDGED_TIMES = (0.1, 0.3, 0.5, 0.7, 0.9)
@@ -98,15 +99,31 @@ class Recaptioned:
     def sizes(self) -> Sequence[tuple[int, int]]:
         return self.pictures.sizes
 
+    @property
+    def still(self) -> StillPictures | None:
+        return self.pictures.still
+
+    @property
+    def folder(self) -> Path | None:
+        return self.pictures.folder
+
+    @property
+    def captions(self) -> Sequence[str] | None:
+        captions = self.pictures.captions if self.instance is None else (self.instance,)
+        return None if captions is None else [self._spelt(caption) for caption in captions]
+
     def in_batches(self, size: int) -> Pictures:
         return replace(self, pictures=self.pictures.in_batches(size))
+
+    def _spelt(self, caption: str) -> str:
+        for word, spelt in self.spelt.items():
+            caption = caption.replace(word, spelt)
+        return caption
 
     def shown(self, number: int, held_out: bool) -> Shown:
         shown = self.pictures.shown(number, held_out)
         caption = shown.caption if self.instance is None else self.instance
-        for word, spelt in self.spelt.items():
-            caption = caption.replace(word, spelt)
-        return shown._replace(caption=caption)
+        return shown._replace(caption=self._spelt(caption))
 
 
 @dataclass(frozen=True)
@@ -131,6 +148,11 @@ class Lessons:
         weight = [self.prior_weight if number % 2 else 1.0 for number in range(first, first + count)]
         whole = {key: np.concatenate([row[key] for row in rows]) for key in rows[0]}
         return whole | {"weight": np.array(weight, np.float32)}
+
+    def each(self, change: Callable[[CaptionedPictures], CaptionedPictures]) -> Lessons:
+        """The same with a change to what it consists of."""
+        prior = None if self.prior is None else change(self.prior)
+        return replace(self, taught=change(self.taught), prior=prior)
 
     def in_batches(self, size: int) -> Lessons:
         return replace(self, taught=self.taught.in_batches(size if self.prior is None else -(-size // 2)))
@@ -203,6 +225,22 @@ class Teaching(Sourced[Lessons], ABC):
             ]
             figures[f"{kind}_mse_t{time}"] = float(torch.cat(errors).mean())
         return figures
+
+    def text_reader(self) -> TextReader | None:
+        """See `text_cache.ReadsTexts`."""
+        if self.learnt_texts:
+            return None
+
+        def read(tokens: Batch) -> Batch:
+            words = self.base.words(tokens)
+            return {"ids": words.pop("hidden"), **words}
+
+        return TextReader(self.base.encoders, read)
+
+    @property
+    def learnt_texts(self) -> bool:
+        """Whether what texts mean to the base changes while this learns."""
+        return True
 
     def save_draft(self, folder: Path) -> None:
         self.save(folder)

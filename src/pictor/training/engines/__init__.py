@@ -10,7 +10,7 @@ import pkgutil
 from collections.abc import Callable
 
 from pictor.core.errors import InputError
-from pictor.training.loop import Outcome
+from pictor.training.terms import Outcome
 
 
 def engine_names() -> list[str]:

@@ -24,10 +24,10 @@ from pictor.core.errors import InputError, PictorError
 from pictor.data.ray_cluster import connected
 from pictor.training import loop
 from pictor.training.lock import held
-from pictor.training.loop import Outcome
 from pictor.training.processes import PeerGoneError
 from pictor.training.recipe import Recipe
 from pictor.training.run_folder import claim
+from pictor.training.terms import Outcome
 
 News = tuple[str, tuple[object, ...]]
 """Name and arguments of a callback."""

@@ -46,6 +46,10 @@ class FineTuningObjective(Teaching):
             networks |= self.base.encoders
         self.module = nn.ModuleDict(networks).requires_grad_(True)
 
+    @property
+    def learnt_texts(self) -> bool:
+        return self.config.text_rate > 0
+
     def rate(self, name: str) -> float:
         return self.config.text_rate if name.startswith("text_encoder") else 1.0
 

@@ -47,6 +47,10 @@ class LoraObjective(Teaching):
             networks |= self.base.encoders
         self.module = LowRankAdapter(networks, config.targets, config.rank, config.alpha or config.rank)
 
+    @property
+    def learnt_texts(self) -> bool:
+        return self.config.text_rate > 0
+
     def rate(self, name: str) -> float:
         return self.config.text_rate if name.startswith("changes.text_encoder") else 1.0
 

@@ -1,0 +1,57 @@
+"""What tests of training share: graphs of models that are alike, and tiny models and pictures to teach."""
+
+import importlib.util
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _kept_graphs(pytestconfig):
+    if importlib.util.find_spec("onnxscript") is None:
+        yield
+        return
+    from kept_graphs import exporter
+
+    from pictor.backends import export
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(export, "export_part", exporter(pytestconfig))
+        yield
+
+
+@pytest.fixture(scope="module")
+def taught_pictures(tmp_path_factory):
+    """A prepared folder of four pictures, three of which have a caption."""
+    pictures, out = tmp_path_factory.mktemp("pictures"), tmp_path_factory.mktemp("prepared") / "out"
+    for number in range(4):
+        pixels = np.full((64, 64, 3), 30 + 10 * number, np.uint8)
+        pixels[16:48, 16:48, 0] = 220
+        Image.fromarray(pixels).save(pictures / f"{number}.png")
+        if number:  # one picture has no caption
+            (pictures / f"{number}.txt").write_text("a red cat")
+    from pictor.cli import main
+
+    assert main(["data", "prepare", str(pictures), "--out", str(out), "--size", "64", "--val", "0"]) == 0
+    return out
+
+
+@pytest.fixture(scope="module")
+def base_of(tmp_path_factory):
+    """Folders of tiny models to be taught, by the names of `tiny_families`."""
+    import tiny_families
+
+    made = {}
+
+    def base(name):
+        if name not in made:
+            made[name] = tiny_families.build(name, tmp_path_factory.mktemp("bases") / name)
+            config = made[name] / "vae" / "config.json"
+            # Pictures of one latent, which training tries an encoder with, leave a channel one number.
+            told = json.loads(config.read_text()) | {"norm_num_groups": 8}
+            config.write_text(json.dumps(told))
+        return made[name]
+
+    return base
