@@ -27,9 +27,9 @@ from tables import markdown
 from pictor.core.errors import PlanError
 from pictor.core.levels import Level
 from pictor.core.noise import picture_noise
+from pictor.core.pixels import to_pixels
 from pictor.core.predictions import x0_from_output
 from pictor.core.spacings import spacing
-from pictor.engine.finish import to_pixels
 from pictor.evaluation.judge import Judge
 from pictor.evaluation.prompts import KINDS, Prompt, PromptBook
 from pictor.evaluation.report import percent

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import threading
 import time
 
 import pytest
@@ -36,12 +37,12 @@ def test_a_child_outlives_a_signal_even_while_it_imports(early):
     assert child.exitcode == 0
 
 
-def test_the_parent_sees_a_signal_after_the_block():
+def test_the_parents_thread_sees_a_signal_after_the_block():
     seen = []
     before = signal.signal(signal.SIGTERM, lambda *_: seen.append("SIGTERM"))
     try:
         with unsignalled():
-            os.kill(os.getpid(), signal.SIGTERM)
+            signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
             assert seen == []
         assert seen == ["SIGTERM"]
     finally:

@@ -8,10 +8,10 @@ import pytest
 from pictor import Cancelled, InputError, PictorError
 from pictor.core.levels import CLEAN, FlowPath, Level, VPPath
 from pictor.core.noise import picture_noise
+from pictor.core.pixels import to_pixels
 from pictor.core.plan import Conditions, Defaults, Plan, Stage, Traits
 from pictor.core.spacings import uniform
 from pictor.engine.execute import execute
-from pictor.engine.finish import to_pixels
 from pictor.families.bundle import Bundle
 
 SHAPE = (3, 4, 4)

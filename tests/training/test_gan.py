@@ -102,7 +102,7 @@ def test_the_penalties_teach_the_discriminator_by_their_weight() -> None:
         for name, gradient in without.items()
         if not torch.allclose(with_penalty[name], gradient, rtol=1e-4, atol=1e-7)
     }
-    assert {"discriminator.body.1.weight", "discriminator.tail.weight"} <= moved
+    assert {"discriminator.body.0.weight", "discriminator.tail.weight"} <= moved
     assert not any(name.startswith("generator.") for name in moved)
 
 
@@ -208,7 +208,7 @@ def test_a_run_draws_the_same_pictures_on_both_runtimes(style: str, tmp_path: Pa
     assert all(np.array_equal(one, typical[0]) for one in typical)
     spread = [
         np.std([np.asarray(p.image, float) for p in graph.generate(seed=0, count=6, temperature=t)], 0)
-        for t in (0.5, 1.0)
+        for t in (0.05, 0.4)
     ]
     assert 0 < spread[0].mean() < spread[1].mean()
     with pytest.raises(InputError, match="reads no words"):

@@ -2,10 +2,10 @@
 
 Two styles. "residual" follows R3GAN (Huang et al. 2024, arXiv:2501.05441): residual blocks without
 normalisation, resampling that holds no weights of its own but a 1x1 convolution, and the last layer of each
-block zero at first. Unlike theirs the blocks have two plain 3x3 convolutions, and pictures enter and leave in
-squares of pixels, one a place (Shi et al. 2016, arXiv:1609.05158), since on processors layers at the full
-side cost more than all others. "dcgan" is of Radford et al. 2015, arXiv:1511.06434: strided convolutions and
-batch normalisation.
+block zero at first. Unlike theirs the blocks have two plain 3x3 convolutions, and all but one thin layer
+work on squares of pixels, one a place (Shi et al. 2016, arXiv:1609.05158), since on processors layers at the
+full side cost more than all others. The thin layer joins the squares: without it their seams are seen.
+"dcgan" is of Radford et al. 2015, arXiv:1511.06434: strided convolutions and batch normalisation.
 
 Legend of array shapes: B pictures, N numbers of noise, C channels, H, W rows and columns, S the picture's
 side.
@@ -27,6 +27,8 @@ _CELLS = 4
 """Side of the coarsest plane."""
 _SLOPE = 0.2
 """Of leaky rectifiers below zero."""
+_THIN = 8
+"""Channels at the full side."""
 _SPREAD = 0.02
 """Of DCGAN's weights at first."""
 
@@ -58,16 +60,17 @@ def _residual_up(channels: Sequence[int], blocks: int, patch: int) -> nn.Sequent
     layers: list[nn.Module] = []
     for level, width in enumerate(channels):
         if level:
-            layers += [_mixing(channels[level - 1], width), nn.Upsample(scale_factor=2)]
+            layers += [_mixing(channels[level - 1], width), nn.Upsample(scale_factor=2, mode="bilinear")]
         layers += [_Block(width) for _ in range(blocks)]
-    last = nn.Conv2d(channels[-1], 3 * patch**2, 3, padding=1)
-    return nn.Sequential(*layers, last, nn.PixelShuffle(patch))
+    last = nn.Conv2d(channels[-1], _THIN * patch**2, 3, padding=1)
+    thin = [nn.PixelShuffle(patch), nn.LeakyReLU(_SLOPE), nn.Conv2d(_THIN, 3, 3, padding=1)]
+    return nn.Sequential(*layers, last, *thin)
 
 
 def _residual_down(channels: Sequence[int], blocks: int, patch: int) -> nn.Sequential:
     fine_first = channels[::-1]
-    first = nn.Conv2d(3 * patch**2, fine_first[0], 3, padding=1)
-    layers: list[nn.Module] = [nn.PixelUnshuffle(patch), first]
+    thin = [nn.Conv2d(3, _THIN, 3, padding=1), nn.LeakyReLU(_SLOPE), nn.PixelUnshuffle(patch)]
+    layers: list[nn.Module] = [*thin, nn.Conv2d(_THIN * patch**2, fine_first[0], 3, padding=1)]
     for level, width in enumerate(fine_first):
         if level:
             layers += [nn.AvgPool2d(2), _mixing(fine_first[level - 1], width)]

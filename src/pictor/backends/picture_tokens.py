@@ -15,10 +15,11 @@ import math
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from torch import nn
+
+from pictor.backends.residual import ResidualBlock
 
 _FIRST = 4
 """Pixels a side that are seen as one place from the start: wide convolutions at full size cost the most."""
@@ -62,22 +63,8 @@ class FiniteScalars(nn.Module):
         return tokens_Bhw[..., None] // self.steps % self.levels
 
 
-class _Block(nn.Module):
-    """Two convolutions beside an identity, which is all that it is before training."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.first = nn.Conv2d(channels, channels, 3, padding=1)
-        self.second = nn.Conv2d(channels, channels, 3, padding=1)
-        nn.init.zeros_(self.second.weight)
-
-    def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
-        out: torch.Tensor = x_BCHW + self.second(F.silu(self.first(F.silu(x_BCHW))))
-        return out
-
-
 def _blocks(channels: int, count: int) -> list[nn.Module]:
-    return [_Block(channels) for _ in range(count)]
+    return [ResidualBlock(channels) for _ in range(count)]
 
 
 class PictureTokenizer(ModelMixin, ConfigMixin):  # type: ignore[misc]
@@ -105,7 +92,7 @@ class PictureTokenizer(ModelMixin, ConfigMixin):  # type: ignore[misc]
         down: list[nn.Module] = [nn.PixelUnshuffle(_FIRST), nn.Conv2d(3 * _FIRST**2, width, 3, padding=1)]
         up: list[nn.Module] = [nn.Conv2d(len(levels), coarse, 3, padding=1), *_blocks(coarse, at_eighth)]
         if factor > _FIRST:
-            down += [_Block(width), nn.Conv2d(width, coarse, 4, stride=2, padding=1)]
+            down += [ResidualBlock(width), nn.Conv2d(width, coarse, 4, stride=2, padding=1)]
             up += [nn.Conv2d(coarse, 4 * width, 1), nn.PixelShuffle(2)]
         half = width // 2
         # Straight ways beside the convolutions, which may begin as the best linear code: it is far to find.

@@ -8,10 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.nn.functional as F
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from torch import nn
+
+from pictor.backends.residual import ResidualBlock
 
 if TYPE_CHECKING:
     from pictor.backends.base import Part, Tensors
@@ -21,20 +22,6 @@ _PATCH = 2
 the cost."""
 _LIMIT = 20.0
 """Bound on logarithms of variances, so that none overflows."""
-
-
-class _Block(nn.Module):
-    """Two convolutions beside an identity, which is all that it is at first."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.first = nn.Conv2d(channels, channels, 3, padding=1)
-        self.second = nn.Conv2d(channels, channels, 3, padding=1)
-        nn.init.zeros_(self.second.weight)
-
-    def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
-        out: torch.Tensor = x_BCHW + self.second(F.silu(self.first(F.silu(x_BCHW))))
-        return out
 
 
 class VectorAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
@@ -68,8 +55,8 @@ class VectorAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
                 finer = channels[level - 1]
                 down.append(nn.Conv2d(finer, width, 4, stride=2, padding=1))
                 up += [nn.Conv2d(width, finer, 3, padding=1), nn.Upsample(scale_factor=2)]
-            down += [_Block(width) for _ in range(blocks)]
-            up += [_Block(width) for _ in range(blocks)]
+            down += [ResidualBlock(width) for _ in range(blocks)]
+            up += [ResidualBlock(width) for _ in range(blocks)]
         shape = (channels[-1], side, side)
         self.encoder = nn.Sequential(*down, nn.SiLU(), nn.Flatten())
         self.head = nn.Linear(channels[-1] * side**2, 2 * numbers)

@@ -14,7 +14,7 @@ _HELD_BACK = {signal.SIGINT, signal.SIGTERM}
 
 @contextmanager
 def unsignalled() -> Iterator[None]:
-    """Processes started within this block never see SIGINT or SIGTERM; this one sees them after it."""
+    """Processes that this thread starts in here never see SIGINT or SIGTERM; it sees them afterwards."""
     # Which otherwise begins with the first child, and undoes what is held back.
     resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _HELD_BACK)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pictor.core.errors import PictorError
+from pictor.core.pixels import to_pixels
 from pictor.core.plan import Paste, Plan
 from pictor.engine.denoise import seam_margins
 from pictor.engine.states import OVERLAP, PIECE
@@ -46,13 +47,6 @@ def finished(latents: Sequence[NDArray[np.float32]], bundle: Bundle, plan: Plan)
         pixels = to_pixels(inner(image_B3HW, (margins[0] * stride, margins[1] * stride)))
         pictures.append([one if plan.paste is None else _pasted(one, plan.paste) for one in pixels])
     return pictures
-
-
-def to_pixels(image_B3HW: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Pixels [B, H, W, 3] of pictures in [-1, 1]; what lies beyond is clipped."""
-    unit = np.clip(image_B3HW * 0.5 + 0.5, 0.0, 1.0)
-    pixels: NDArray[np.uint8] = np.rint(unit * 255.0).astype(np.uint8).transpose(0, 2, 3, 1)
-    return pixels
 
 
 def _pasted(pixels: Pixels, paste: Paste) -> Pixels:

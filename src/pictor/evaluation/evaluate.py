@@ -14,6 +14,7 @@ from PIL import Image
 
 from pictor.core.errors import MissingExtraError, ModelError
 from pictor.core.notices import PictorWarning
+from pictor.core.pixels import from_pixels, to_pixels
 from pictor.data.picturebook import Scene
 from pictor.data.picturebook.layout import alike, pair
 from pictor.data.picturebook.surroundings import RELATION_BY_NAME
@@ -304,10 +305,8 @@ def _rebuilt(
         made: list[Pixels] = []
         for first in range(0, len(real), _BATCH):
             part = [np.asarray(Image.fromarray(one).resize(size)) for one in real[first : first + _BATCH]]
-            image = np.stack(part).transpose(0, 3, 1, 2).astype(np.float32) / 127.5 - 1
-            out = studio.bundle.autoencoder.decode(studio.bundle.autoencoder.encode(image))
-            pixels = np.rint((np.clip(out, -1, 1) + 1) * 127.5).astype(np.uint8)
-            made.extend(pixels.transpose(0, 2, 3, 1))
+            coded = studio.bundle.autoencoder.encode(from_pixels(np.stack(part)))
+            made.extend(to_pixels(studio.bundle.autoencoder.decode(coded)))
         return made
     except MissingExtraError:
         notes.append("autoencoder: not measured (its encoder needs the torch extra)")

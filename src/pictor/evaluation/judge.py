@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 import pictor
 from pictor.backends.onnx import OnnxModule
 from pictor.core.errors import ModelError
+from pictor.core.pixels import from_pixels
 from pictor.training.judge_views import CLASSES, shrunk
 
 if TYPE_CHECKING:
@@ -126,8 +127,7 @@ class Judge:
         chunks: list[dict[str, Array]] = []
         for first in range(0, len(pictures), _CHUNK):
             part = [shrunk(picture, self.size) for picture in pictures[first : first + _CHUNK]]
-            image = np.stack(part).transpose(0, 3, 1, 2).astype(np.float32) / 127.5 - 1
-            chunks.append(self._network.run(image=image))
+            chunks.append(self._network.run(image=from_pixels(np.stack(part))))
         names = [*_WHOLE, *(f"{name}{number}" for name in _EACH for number in (1, 2))]
         try:
             found = {name: np.concatenate([chunk[name] for chunk in chunks]) for name in (*names, "feature")}

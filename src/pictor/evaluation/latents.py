@@ -25,6 +25,7 @@ import numpy as np
 
 from pictor.backends.base import PARTS
 from pictor.core.errors import InputError, PictorError
+from pictor.core.pixels import from_pixels, to_pixels
 from pictor.core.plan import Drawing
 from pictor.data.picturebook import Picturebook
 from pictor.data.prepared import Variation
@@ -194,10 +195,8 @@ def _opened(model: Path) -> tuple[Coder | None, Callable[[Pixels], Pixels]]:
     parts = open_parts(model, bare, Opening()).parts
 
     def rebuild(pixels: Pixels) -> Pixels:
-        image = pixels.transpose(2, 0, 1)[None].astype(np.float32) / 127.5 - 1
-        latent = parts["encoder"].run(image=image)["latent"]
-        out = parts["decoder"].run(latent=latent)["image"][0] * 127.5 + 127.5
-        made: Pixels = np.rint(np.clip(out, 0, 255)).astype(np.uint8).transpose(1, 2, 0)
+        latent = parts["encoder"].run(image=from_pixels(pixels[None]))["latent"]
+        made: Pixels = to_pixels(parts["decoder"].run(latent=latent)["image"])[0]
         return made
 
     return None, rebuild

@@ -12,8 +12,8 @@ from PIL import Image
 
 from pictor.core.errors import InputError
 from pictor.core.noise import picture_noise
+from pictor.core.pixels import from_pixels, to_pixels
 from pictor.engine.denoise import denoiser
-from pictor.engine.finish import to_pixels
 from pictor.engine.pictures import tile
 from pictor.engine.states import States
 from pictor.engine.words import Words
@@ -49,7 +49,7 @@ def noising(studio: Studio, image: Any, *, columns: int = 9, seed: int = 0) -> l
     _check(studio, columns, "encode")
     bundle = studio.bundle
     pixels = covering(read_pixels(image, "image"), studio.traits.defaults.size)
-    x0_1Chw = bundle.autoencoder.encode(pixels.transpose(2, 0, 1)[None].astype(np.float32) / 127.5 - 1)
+    x0_1Chw = bundle.autoencoder.encode(from_pixels(pixels[None]))
     eps_Chw = picture_noise(seed, x0_1Chw.shape[1:])
     path = studio.traits.path_for(studio.traits.defaults.size)
     shares = np.linspace(0.0, 1.0, columns)[1:]

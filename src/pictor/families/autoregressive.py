@@ -27,8 +27,9 @@ import numpy as np
 from pictor.backends.base import PARTS, PICTURE_ENCODER, Part, Tensors
 from pictor.backends.token_transformer import TRANSFORMER, TokenTransformer
 from pictor.backends.weights import find_weights, read_header
-from pictor.core.errors import InputError, ModelError, PictorError
+from pictor.core.errors import InputError, ModelError
 from pictor.core.notices import PictorWarning
+from pictor.core.pixels import to_picture
 from pictor.core.plan import Defaults, Drawing, Traits
 from pictor.core.prompts import at_step, fragments
 from pictor.families.bundle import Bundle, Family, Opening
@@ -109,10 +110,11 @@ class PictureTokens:
     Args:
         decoder: runs `DECODER`.
         encoder: runs `ENCODER`.
+        size: side of the pictures in pixels.
     """
 
-    def __init__(self, decoder: Module, encoder: Module) -> None:
-        self._decoder, self._encoder = decoder, encoder
+    def __init__(self, decoder: Module, encoder: Module, size: int) -> None:
+        self._decoder, self._encoder, self._size = decoder, encoder, size
 
     def decode(self, x0_BChw: NDArray[Any]) -> NDArray[np.float32]:
         """Pictures [B, 3, H, W], about [-1, 1], of tokens [B, 1, h, w]."""
@@ -128,12 +130,7 @@ class PictureTokens:
         Raises:
             PictorError: the network's numbers are no picture.
         """
-        image_3HW = self.decode(tokens_hw[None, None])[0]
-        if not np.isfinite(image_3HW).all():
-            raise PictorError("the decoder's numbers are no picture", expected="a trained network's")
-        unit = np.clip(image_3HW * 127.5 + 127.5, 0.0, 255.0)
-        pixels: Pixels = np.rint(unit).astype(np.uint8).transpose(1, 2, 0)
-        return pixels
+        return to_picture(self.decode(tokens_hw[None, None]), self._size)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -246,7 +243,7 @@ def open_autoregressive(folder: Path, index: Mapping[str, Any], how: Opening) ->
     writer = Writer(
         transformer=TokenTransformer(folder, TRANSFORMER, device=how.device, dtype=how.dtype, seat=seat),
         tokenizer=PromptTokenizer(folder / "tokenizer", layout.caption),
-        pictures=PictureTokens(opened.parts["decoder"], opened.parts["encoder"]),
+        pictures=PictureTokens(opened.parts["decoder"], opened.parts["encoder"], traits.defaults.size[0]),
         layout=layout,
         choosing=choosing,
     )

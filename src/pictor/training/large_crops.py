@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pictor.core.pixels import from_pixels
 from pictor.families.parts.cascading import enlarged, shrunk
 from pictor.training.pictures import Pictures
 
@@ -70,5 +71,5 @@ class LargeCrops:
     def pair(self, number: int, *, held_out: bool) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """A whole picture [3, H, W] in [-1, 1], and the small one."""
         pixels = self.pictures.shown(number, held_out).pixels
-        large = pixels.transpose(2, 0, 1).astype(np.float32) / 127.5 - 1
-        return large, shrunk(large[None], self.scale)[0].clip(-1, 1)
+        large_13HW = from_pixels(pixels[None])
+        return large_13HW[0], shrunk(large_13HW, self.scale)[0].clip(-1, 1)

@@ -15,6 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from pictor.training.planes import planes
+
 
 @dataclass(frozen=True, slots=True)
 class LinearCode:
@@ -60,7 +62,7 @@ class PatchEncoder(nn.Module):
 
 def _flat_patches(pictures: NDArray[np.uint8], factor: int) -> NDArray[np.float32]:
     """Patches of pictures [N, H, W, 3] in [-1, 1], one a row."""
-    image_BCHW = torch.from_numpy(pictures).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
+    image_BCHW = planes(torch.from_numpy(pictures))
     return patches(image_BCHW, factor).flatten(0, 2).numpy()
 
 

@@ -62,8 +62,3 @@ class NoisedPictures:
         """So many held-out samples, in batches that each are of one size."""
         for first in range(0, count, JUDGED_AT_ONCE):
             yield self.batch(first, min(JUDGED_AT_ONCE, count - first), held_out=True)
-
-
-def planes(pixels_BHWC: torch.Tensor) -> torch.Tensor:
-    """Pictures of bytes as numbers in [-1, 1], [B, C, H, W]."""
-    return pixels_BHWC.permute(0, 3, 1, 2).float() / 127.5 - 1

@@ -49,8 +49,3 @@ class TokenSamples:
     def batch(self, first: int, count: int, held_out: bool = False) -> Batch:
         """The same as tensors."""
         return {key: torch.from_numpy(array) for key, array in self(first, count, held_out).items()}
-
-
-def planes(image_BHW3: torch.Tensor) -> torch.Tensor:
-    """Pictures [B, 3, H, W] in [-1, 1] of bytes, as a view that lies as convolutions on CPUs like best."""
-    return image_BHW3.permute(0, 3, 1, 2).float() / 127.5 - 1

@@ -19,6 +19,7 @@ from pictor.backends.base import ENLARGER
 from pictor.backends.weights import find_weights, read_header
 from pictor.core.errors import ModelError, PictorError
 from pictor.core.notices import PictorWarning
+from pictor.core.pixels import from_pixels, to_pixels
 from pictor.families.parts.files import read_json, require
 from pictor.families.parts.hashes import hash_weights
 
@@ -85,16 +86,15 @@ class Enlarger:
         """Fill the piece of the larger picture that belongs to these rows and columns."""
         top, left = max(0, rows.start - self._reach), max(0, columns.start - self._reach)
         seen = pixels[top : rows.stop + self._reach, left : columns.stop + self._reach]
-        image = seen.transpose(2, 0, 1)[None].astype(np.float32) / 127.5 - 1
+        image = from_pixels(seen[None])
         large_B3HW: NDArray[np.float32] = self._module.run(image=image)["large"]
         if large_B3HW.shape != (wanted := (1, 3, 2 * seen.shape[0], 2 * seen.shape[1])):
             raise PictorError(
                 f"the enlarging network made {large_B3HW.shape} of {image.shape}", expected=f"{wanted}"
             )
-        large_3HW = large_B3HW[0]
-        if not np.isfinite(large_3HW).all():
+        if not np.isfinite(large_B3HW).all():
             raise PictorError("the enlarging network's numbers overflowed", expected="a trained network")
-        whole = np.rint(np.clip(large_3HW * 127.5 + 127.5, 0, 255)).astype(np.uint8).transpose(1, 2, 0)
+        whole = to_pixels(large_B3HW)[0]
         larger[_twice(rows), _twice(columns)] = whole[_twice(rows, top), _twice(columns, left)]
 
 

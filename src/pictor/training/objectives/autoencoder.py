@@ -26,6 +26,7 @@ from pictor.training.linear_code import (
 )
 from pictor.training.objectives import Batch, Figures
 from pictor.training.parts import open_autoencoder
+from pictor.training.planes import planes
 from pictor.training.recipe import Strict, validated
 from pictor.training.similarity import ssim
 
@@ -123,7 +124,7 @@ class AutoencoderObjective:
 
     def _pictures(self, first: int, count: int, held_out: bool = False) -> torch.Tensor:
         drawn = np.stack([self.book.picture(i, held_out=held_out) for i in range(first, first + count)])
-        return torch.from_numpy(drawn).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
+        return planes(torch.from_numpy(drawn))
 
     def batch(self, first: int, count: int) -> Batch:
         c, side = self.config.channels, self.config.size // self.config.factor

@@ -33,9 +33,10 @@ from torch import nn
 from pictor.backends.base import PARTS
 from pictor.backends.export import export_part
 from pictor.training.captioned_latents import CorpusKeys
-from pictor.training.noised_pictures import NoisedPictures, planes
+from pictor.training.noised_pictures import NoisedPictures
 from pictor.training.objectives import Batch, Figures, beside
 from pictor.training.patch_critic import PatchCritic
+from pictor.training.planes import planes
 from pictor.training.recipe import Strict, validated
 from pictor.training.similarity import psnr, ssim
 from pictor.training.sourced import Sourced

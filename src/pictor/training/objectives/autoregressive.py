@@ -26,9 +26,10 @@ from pictor.engine.studio import model_folder
 from pictor.families.autoregressive import PIPELINE
 from pictor.training.captioned_latents import CorpusKeys
 from pictor.training.objectives import Batch, Figures, beside
+from pictor.training.planes import planes
 from pictor.training.recipe import validated
 from pictor.training.sourced import Sourced
-from pictor.training.token_samples import TokenSamples, planes
+from pictor.training.token_samples import TokenSamples
 from pictor.training.tokenizer import tokenize
 
 _VALIDATION = 256

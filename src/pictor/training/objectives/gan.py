@@ -37,8 +37,9 @@ from pictor.backends.gan import DiscriminatorNetwork, GeneratorNetwork
 from pictor.core.errors import InputError
 from pictor.families.gan import GENERATOR, PIPELINE
 from pictor.training.captioned_latents import CorpusKeys
-from pictor.training.noised_pictures import NoisedPictures, planes
+from pictor.training.noised_pictures import NoisedPictures
 from pictor.training.objectives import Batch, Figures, beside
+from pictor.training.planes import planes
 from pictor.training.recipe import validated
 from pictor.training.sourced import Sourced
 

@@ -22,6 +22,7 @@ from pictor.training.drawing import Draw
 from pictor.training.judge_network import JudgeNetwork, save_judge
 from pictor.training.judge_views import CLASSES, NO_LABEL, JudgeViews
 from pictor.training.objectives import Batch, Figures, beside
+from pictor.training.planes import planes
 from pictor.training.recipe import Strict, validated
 
 _VALIDATION = 1024
@@ -70,7 +71,7 @@ class JudgeObjective:
 
     def _told(self, image_BHWC: torch.Tensor) -> dict[str, torch.Tensor]:
         # A view of bytes that lie channel by channel in each pixel is what convolutions on CPUs like best.
-        told: dict[str, torch.Tensor] = self.module(image_BHWC.permute(0, 3, 1, 2).float() / 127.5 - 1)
+        told: dict[str, torch.Tensor] = self.module(planes(image_BHWC))
         return told
 
     def loss(self, batch: Batch) -> tuple[torch.Tensor, Figures]:

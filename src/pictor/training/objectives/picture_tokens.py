@@ -21,9 +21,10 @@ from pictor.backends.picture_tokens import PictureTokenizer
 from pictor.training.captioned_latents import CorpusKeys
 from pictor.training.linear_code import fit_linear_code
 from pictor.training.objectives import Batch, Figures, beside
+from pictor.training.planes import planes
 from pictor.training.recipe import validated
 from pictor.training.sourced import Sourced
-from pictor.training.token_samples import TokenSamples, planes
+from pictor.training.token_samples import TokenSamples
 
 _VALIDATION = 256
 _SIZES = 3

@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import dataclasses
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +24,8 @@ from pictor.training.captioned_latents import MixTable
 from pictor.training.drawing import Draw
 from pictor.training.enlarger_pairs import EnlargerPairs, psnr
 from pictor.training.objectives import Batch, Figures
-from pictor.training.recipe import Strict, validated
+from pictor.training.planes import planes
+from pictor.training.recipe import Strict
 
 _VALIDATION = 64
 _ROUND = 1e-3
@@ -79,7 +79,7 @@ class SuperResolutionObjective:
         return {name: torch.from_numpy(array) for name, array in self.pairs(first, count).items()}
 
     def loss(self, batch: Batch) -> tuple[torch.Tensor, Figures]:
-        small, large = (_planes(batch[name]) for name in ("small", "large"))
+        small, large = (planes(batch[name]) for name in ("small", "large"))
         out = self.module(small)
         wrong = out - large
         steps = _charbonnier(wrong[..., 1:, :] - wrong[..., :-1, :]) + _charbonnier(
@@ -107,7 +107,7 @@ class SuperResolutionObjective:
     def _enlarged(self, pixels_HWC: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
         while scale > 1:
             place = next(self.module.parameters()).device
-            image = _planes(torch.tensor(pixels_HWC)[None].to(place))
+            image = planes(torch.tensor(pixels_HWC)[None].to(place))
             out = self.module(image)[0].float().clamp(-1, 1).permute(1, 2, 0)
             pixels_HWC = ((out + 1) * 127.5).round().to(torch.uint8).cpu().numpy()
             scale //= 2
@@ -117,12 +117,3 @@ class SuperResolutionObjective:
         """Write config.json, the weights in half precision, and the graph that reads them."""
         copy.deepcopy(self.module).half().save_pretrained(folder)
         export_part(folder, dataclasses.replace(ENLARGER, subfolder=""))
-
-
-def _planes(pixels_BHWC: torch.Tensor) -> torch.Tensor:
-    # A view of bytes that lie channel by channel in each pixel is what convolutions on CPUs like best.
-    return pixels_BHWC.permute(0, 3, 1, 2).float() / 127.5 - 1
-
-
-def build(table: dict[str, Any], seed: int) -> SuperResolutionObjective:
-    return SuperResolutionObjective(validated(Config, table, "[objective]"), seed)

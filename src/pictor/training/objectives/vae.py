@@ -29,8 +29,9 @@ from pictor.backends.vector_vae import VectorAutoencoder
 from pictor.core.errors import InputError
 from pictor.families.variational import DECODER, ENCODER, PIPELINE
 from pictor.training.captioned_latents import CorpusKeys
-from pictor.training.noised_pictures import NoisedPictures, planes
+from pictor.training.noised_pictures import NoisedPictures
 from pictor.training.objectives import Batch, Figures, beside
+from pictor.training.planes import planes
 from pictor.training.recipe import validated
 from pictor.training.similarity import psnr, ssim
 from pictor.training.sourced import Sourced
