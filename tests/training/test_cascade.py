@@ -44,10 +44,11 @@ def test_the_second_stage_finds_what_a_perfect_network_knows() -> None:
     def run(x: Any, time: Any, told: Any) -> Any:
         seen.append((x[:, 3:], told))
         level = path.at(float(time[0]))
-        return (x[:, :3] * level.alpha - truth) / level.sigma  # v, solved for what gives the truth back
+        lacking = (truth - enlarged(small, 2)) / 0.25
+        return (x[:, :3] * level.alpha - lacking) / level.sigma  # v, solved for what gives the truth back
 
     small = shrunk(truth, 2)
-    options = {"path": path, "prediction": "v", "scale": 2, "num_steps": 3}
+    options = {"path": path, "prediction": "v", "scale": 2, "spread": 0.25, "num_steps": 3}
     large = SuperResolution(run=run, augmentation=0.0, **options)(small)
     np.testing.assert_allclose(large, truth, atol=1e-4)
     assert len(seen) == 3
@@ -64,6 +65,7 @@ def test_a_picture_does_not_depend_on_its_neighbours() -> None:
         path=vp_cosine(50),
         prediction="x0",
         scale=4,
+        spread=0.5,
         augmentation=0.1,
         num_steps=2,
     )

@@ -63,6 +63,9 @@ def _residual_up(channels: Sequence[int], blocks: int, patch: int) -> nn.Sequent
             layers += [_mixing(channels[level - 1], width), nn.Upsample(scale_factor=2, mode="bilinear")]
         layers += [_Block(width) for _ in range(blocks)]
     last = nn.Conv2d(channels[-1], _THIN * patch**2, 3, padding=1)
+    with torch.no_grad():  # squares begin plain, not with a lattice (Aitken et al. 2017, arXiv:1707.02937)
+        for weight in last.parameters():
+            weight.copy_(weight[:: patch**2].repeat_interleave(patch**2, 0))
     thin = [nn.PixelShuffle(patch), nn.LeakyReLU(_SLOPE), nn.Conv2d(_THIN, 3, 3, padding=1)]
     return nn.Sequential(*layers, last, *thin)
 

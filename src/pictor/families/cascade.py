@@ -3,7 +3,7 @@
 A folder holds a whole model of any family that denoises in `base/`, the network of the second stage in
 `super_resolution/`, its noise in `scheduler/`, and in `pictor.json`
 
-    "super_resolution": {"scale": 4, "augmentation": 0.1, "num_steps": 16}
+    "super_resolution": {"scale": 4, "spread": 0.1, "augmentation": 0.1, "num_steps": 16}
 
 To the engine the second stage is the end of the decoder: whatever the base can be asked for comes out large.
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from pictor.core.plan import Traits
 
 BASE, SUPER_RESOLUTION = "base", "super_resolution"
-_MAX_SCALE, _MAX_STEPS = 16, 1000
+_MAX_SCALE, _MAX_STEPS, _MAX_SPREAD = 16, 1000, 10.0
 
 
 def _call(network: Any, inputs: Tensors) -> Tensors:
@@ -105,15 +105,16 @@ def _second_stage(folder: Path, module: Module) -> SuperResolution:
     try:
         told = read_json(file)["super_resolution"]
         scale, steps = int(told["scale"]), int(told["num_steps"])
-        share = float(told["augmentation"])
-        if not (2 <= scale <= _MAX_SCALE and 1 <= steps <= _MAX_STEPS and 0 <= share <= 1):
-            raise ValueError(f"scale {scale}, num_steps {steps}, augmentation {share}")
+        share, spread = float(told["augmentation"]), float(told["spread"])
+        possible = 2 <= scale <= _MAX_SCALE and 1 <= steps <= _MAX_STEPS
+        if not (possible and 0 <= share <= 1 and 0 < spread < _MAX_SPREAD):
+            raise ValueError(f"scale {scale}, num_steps {steps}, augmentation {share}, spread {spread}")
         if not isinstance(schedule.path, VPPath):
             raise ValueError("a scheduler without timesteps")
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ModelError(
             f"{file} tells no second stage ({error!r})",
-            expected='"super_resolution": {"scale": 4, "augmentation": 0.1, "num_steps": 16}',
+            expected='"super_resolution": {"scale": 4, "spread": 0.1, "augmentation": 0.1, "num_steps": 16}',
             param="model",
         ) from None
 
@@ -127,6 +128,7 @@ def _second_stage(folder: Path, module: Module) -> SuperResolution:
         path=schedule.path,
         prediction=schedule.prediction,
         scale=scale,
+        spread=spread,
         augmentation=share,
         num_steps=steps,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from pictor.backends.torch import quiet
 from pictor.training.checkpoints import publish
 from pictor.training.objectives import Objective
 from pictor.training.run_files import MODEL
@@ -16,7 +17,8 @@ def publish_model(objective: Objective, run: Path) -> Path:
     for leftover in (temporary, old):
         shutil.rmtree(leftover, ignore_errors=True)
     temporary.mkdir(parents=True)
-    objective.save(temporary)
+    with quiet():
+        objective.save(temporary)
     if final.exists():
         final.rename(old)
     publish(temporary, final)

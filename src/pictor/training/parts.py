@@ -9,6 +9,7 @@ import torch
 from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel, UNet2DModel
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from pictor.backends.torch import quiet
 from pictor.core.errors import InputError
 
 
@@ -20,7 +21,8 @@ def _open(folder: Path, what: str, loader: Any) -> Any:
             remedy=f"Train the {what} first; the recipes' README gives the order.",
             param=f"objective.{what}",
         )
-    return loader.from_pretrained(folder)
+    with quiet():
+        return loader.from_pretrained(folder)
 
 
 def open_autoencoder(folder: Path) -> AutoencoderTiny | AutoencoderKL:

@@ -1,4 +1,4 @@
-"""The second stage of a cascade: diffusion of pixels beside the small picture, enlarged.
+"""The second stage of a cascade: diffusion of what the enlarged small picture lacks, beside it.
 
 The enlarged picture is noised to a level that the network is told, so that it mends what the first stage got
 wrong instead of copying it (noise conditioning augmentation: Ho et al. 2022, arXiv:2106.15282; Saharia et al.
@@ -56,11 +56,13 @@ class SuperResolution:
     """Makes large pictures of small ones by denoising."""
 
     run: Callable[[Array, NDArray[np.float64], NDArray[np.float64]], Array]
-    """From [B, 6, H, W], noisy pictures and then what they are to be like, with a time and an augmentation
-    time each, to the network's output [B, 3, H, W]."""
+    """From [B, 6, H, W], noisy differences and then the pictures that they belong to, with a time and an
+    augmentation time each, to the network's output [B, 3, H, W]."""
     path: VPPath
     prediction: str
     scale: int
+    spread: float
+    """What differences are divided by before they are noised."""
     augmentation: float
     """How noisy what they are to be like is made, as a share of the path's clock: 0 is hardly."""
     num_steps: int
@@ -71,25 +73,27 @@ class SuperResolution:
         return np.concatenate([self._one(small[None]) for small in small_B3hw])
 
     def _one(self, small_13hw: Array) -> Array:
-        like_13HW = enlarged(small_13hw, self.scale)
-        shape = like_13HW.shape[1:]
+        plain_13HW = enlarged(small_13hw, self.scale)
+        shape = plain_13HW.shape[1:]
+        least, most = ((edge - plain_13HW) / self.spread for edge in (-1.0, 1.0))
         told = self.path.at(self.augmentation * self.path.t_max)
         veil = picture_noise(_SEED, shape, step=_AUGMENTS)
-        like_13HW = np.float32(told.alpha) * like_13HW + np.float32(told.sigma) * veil
+        like_13HW = np.float32(told.alpha) * plain_13HW + np.float32(told.sigma) * veil
 
         def denoise(x: Any, levels: Sequence[Level], _rows: Sequence[int]) -> Any:
             times = np.array([level.time for level in levels])
             out = self.run(np.concatenate([x, like_13HW], axis=1), times, np.full_like(times, told.time))
-            return x0_from_output(self.prediction, x, out, levels).clip(-1, 1)
+            return x0_from_output(self.prediction, x, out, levels).clip(least, most)
 
         levels = trailing(self.path, self.num_steps)
         start = np.float32(hypot(levels[0].alpha, levels[0].sigma)) * picture_noise(
             _SEED, shape, step=_STARTS
         )
-        large: Array = sample(
+        difference: Array = sample(
             denoise,
             start[None],
             [solver(self.solver)(levels)],
             lambda _row, step: picture_noise(_SEED, shape, step=step),
         )
-        return large
+        large: Array = plain_13HW + np.float32(self.spread) * difference
+        return large.clip(-1, 1)

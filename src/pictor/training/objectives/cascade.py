@@ -2,8 +2,10 @@
 
 A UNet without attention, and so for pictures of any size, denoises crops of large pictures beside the small
 picture, enlarged by the bicubic filter and noised to a random level that it is told (SR3, Saharia et al.
-2021, arXiv:2104.07636; noise conditioning augmentation, Ho et al. 2022, arXiv:2106.15282). What is saved is a
-whole cascade: a copy of the model of small pictures, and this network.
+2021, arXiv:2104.07636; noise conditioning augmentation, Ho et al. 2022, arXiv:2106.15282). What is denoised is
+the difference from the enlarged picture (SRDiff, Li et al. 2021, arXiv:2104.14951), which is small: so are the
+errors of a network that has seen little. What is saved is a whole cascade: a copy of the model of small
+pictures, and this network.
 
 Legend: B samples, H, W pixels.
 """
@@ -37,6 +39,10 @@ from pictor.training.recipe import validated
 
 _VALIDATION, _VALIDATION_SIDE = 16, 128
 _SCALES = (2, 4, 8)
+_MEASURED = 256
+"""Crops whose differences from enlarged pictures are measured."""
+_DEVIATION = 0.5
+"""Of what is denoised, about that of pictures in [-1, 1]."""
 
 
 class Config(NoisingKeys, CorpusKeys):
@@ -120,6 +126,8 @@ class CascadeObjective:
         )
         self.module = SecondStage(config)
         self.noising = Noising(config)
+        some = self.source(0, _MEASURED)
+        self.spread = max(float((some["large"] - some["like"]).std()) / _DEVIATION, 1e-3)
 
     def rate(self, name: str) -> float:
         return 1.0
@@ -135,9 +143,10 @@ class CascadeObjective:
         told = self.noising.steps(batch["share"] * self.config.max_augmentation)
         level, veiled = self.noising.levels(step), self.noising.levels(told)
         like = veiled.alpha * batch["like"] + veiled.sigma * batch["veil"]
-        x = level.alpha * batch["large"] + level.sigma * batch["eps"]
+        x0 = (batch["large"] - batch["like"]) / self.spread
+        x = level.alpha * x0 + level.sigma * batch["eps"]
         out = self.module(torch.cat([x, like], 1), step.float(), told.float())
-        return self.noising.error(out, batch["large"], batch["eps"], level).mean(), {}
+        return self.noising.error(out, x0, batch["eps"], level).mean(), {}
 
     def validate(self) -> dict[str, float]:
         """On the middles of held-out pictures, made as the saved model makes them, beside the bicubic filter.
@@ -177,6 +186,7 @@ class CascadeObjective:
             path=self.noising.path,
             prediction=self.config.prediction,
             scale=self.scale,
+            spread=self.spread,
             augmentation=self.config.augmentation,
             num_steps=self.config.num_steps,
         )
@@ -186,7 +196,7 @@ class CascadeObjective:
         shutil.copytree(self.config.base, folder / "base")
         with quiet():
             copy.deepcopy(self.module.unet).half().save_pretrained(folder / "super_resolution")
-            self.config.scheduler(clips=True, spacing="trailing").save_pretrained(folder / "scheduler")
+            self.config.scheduler(clips=False, spacing="trailing").save_pretrained(folder / "scheduler")
         write_index(
             folder,
             "PictorCascadePipeline",
@@ -194,7 +204,7 @@ class CascadeObjective:
             scheduler=("diffusers", "DDPMScheduler"),
         )
         told = {name: getattr(self.config, name) for name in ("augmentation", "num_steps")}
-        facts = {**self.source.pictures.facts, "super_resolution": {"scale": self.scale, **told}}
+        facts = {**self.source.pictures.facts, "super_resolution": {"scale": self.scale, "spread": self.spread, **told}}
         (folder / "pictor.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
 
     save_draft = save
