@@ -102,7 +102,7 @@ def test_the_penalties_teach_the_discriminator_by_their_weight() -> None:
         for name, gradient in without.items()
         if not torch.allclose(with_penalty[name], gradient, rtol=1e-4, atol=1e-7)
     }
-    assert {"discriminator.body.0.weight", "discriminator.tail.weight"} <= moved
+    assert {"discriminator.body.1.weight", "discriminator.tail.weight"} <= moved
     assert not any(name.startswith("generator.") for name in moved)
 
 

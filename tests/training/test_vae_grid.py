@@ -18,10 +18,10 @@ import pictor
 from pictor.evaluation import latents
 from pictor.training.kinds import recipe_of_kind
 from pictor.training.loop import train
-from pictor.training.noised_pictures import planes
 from pictor.training.objectives import autoencoder_kl, build
 from pictor.training.parts import encode, open_autoencoder
 from pictor.training.patch_critic import PatchCritic
+from pictor.training.planes import planes
 from pictor.training.recipe import Recipe, validated
 
 try:
@@ -80,7 +80,7 @@ def test_a_survey_of_a_grid(
 def test_before_its_time_the_adversary_changes_nothing() -> None:
     plain, contested = (build(TINY | more, 0) for more in ({}, {"adversary": ADVERSARY}))  # type: Any
     contested.module.autoencoder.load_state_dict(plain.module.autoencoder.state_dict())
-    for first, same in ((0, True), (56, True), (64, False)):
+    for first, same in ((0, True), (24, True), (32, False), (64, False)):
         batch = plain.batch(first, 8)
         apart = contested.loss(batch)[0] - plain.loss(batch)[0]
         assert (float(apart.detach().abs()) < 1e-6) is same
@@ -89,6 +89,19 @@ def test_before_its_time_the_adversary_changes_nothing() -> None:
         told = [parameter.grad for parameter in contested.module.critic.parameters()]
         assert all(grad is not None for grad in told)
         assert any(bool(grad.any()) for grad in told) is not same
+
+
+def test_the_adversary_learns_before_it_is_heeded() -> None:
+    plain, contested = (build(TINY | more, 0) for more in ({}, {"adversary": ADVERSARY}))  # type: Any
+    contested.module.autoencoder.load_state_dict(plain.module.autoencoder.state_dict())
+    for first, same in ((40, True), (64, False)):
+        batch = plain.batch(first, 8)
+        gradients = []
+        for objective in (plain, contested):
+            objective.module.zero_grad()
+            objective.loss(batch)[0].backward()
+            gradients.append([one.grad.clone() for one in objective.module.autoencoder.parameters()])
+        assert all(torch.allclose(one, other) for one, other in zip(*gradients, strict=True)) is same
 
 
 def test_each_of_both_networks_learns_from_its_own_loss() -> None:

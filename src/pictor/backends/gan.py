@@ -2,10 +2,10 @@
 
 Two styles. "residual" follows R3GAN (Huang et al. 2024, arXiv:2501.05441): residual blocks without
 normalisation, resampling that holds no weights of its own but a 1x1 convolution, and the last layer of each
-block zero at first. Unlike theirs the blocks have two plain 3x3 convolutions, and all but one thin layer
-work on squares of pixels, one a place (Shi et al. 2016, arXiv:1609.05158), since on processors layers at the
-full side cost more than all others. The thin layer joins the squares: without it their seams are seen.
-"dcgan" is of Radford et al. 2015, arXiv:1511.06434: strided convolutions and batch normalisation.
+block zero at first. Unlike theirs the blocks have two plain 3x3 convolutions, and pictures enter and leave in
+squares of pixels, one a place (Shi et al. 2016, arXiv:1609.05158), since on processors layers at the full
+side cost more than all others; a fixed blur takes away the lattice that such squares leave. "dcgan" is of
+Radford et al. 2015, arXiv:1511.06434: strided convolutions and batch normalisation.
 
 Legend of array shapes: B pictures, N numbers of noise, C channels, H, W rows and columns, S the picture's
 side.
@@ -27,8 +27,6 @@ _CELLS = 4
 """Side of the coarsest plane."""
 _SLOPE = 0.2
 """Of leaky rectifiers below zero."""
-_THIN = 8
-"""Channels at the full side."""
 _SPREAD = 0.02
 """Of DCGAN's weights at first."""
 
@@ -49,6 +47,20 @@ class _Block(nn.Module):
         return out
 
 
+class _Blur(nn.Module):
+    """The binomial filter of 3x3 pixels: nothing that changes sign from pixel to pixel passes it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        row = torch.tensor([0.25, 0.5, 0.25])
+        self.weight: torch.Tensor
+        self.register_buffer("weight", torch.outer(row, row).repeat(3, 1, 1, 1), persistent=False)
+
+    def forward(self, x_B3HW: torch.Tensor) -> torch.Tensor:
+        padded = F.pad(x_B3HW, (1, 1, 1, 1), mode="replicate")
+        return F.conv2d(padded, self.weight.to(x_B3HW.dtype), groups=3)
+
+
 def _mixing(inner: int, outer: int) -> nn.Conv2d:
     """Between levels of different widths; keeps the spread of what it is given."""
     layer = nn.Conv2d(inner, outer, 1)
@@ -62,18 +74,14 @@ def _residual_up(channels: Sequence[int], blocks: int, patch: int) -> nn.Sequent
         if level:
             layers += [_mixing(channels[level - 1], width), nn.Upsample(scale_factor=2, mode="bilinear")]
         layers += [_Block(width) for _ in range(blocks)]
-    last = nn.Conv2d(channels[-1], _THIN * patch**2, 3, padding=1)
-    with torch.no_grad():  # squares begin plain, not with a lattice (Aitken et al. 2017, arXiv:1707.02937)
-        for weight in last.parameters():
-            weight.copy_(weight[:: patch**2].repeat_interleave(patch**2, 0))
-    thin = [nn.PixelShuffle(patch), nn.LeakyReLU(_SLOPE), nn.Conv2d(_THIN, 3, 3, padding=1)]
-    return nn.Sequential(*layers, last, *thin)
+    last = nn.Conv2d(channels[-1], 3 * patch**2, 3, padding=1)
+    return nn.Sequential(*layers, last, nn.PixelShuffle(patch), _Blur())
 
 
 def _residual_down(channels: Sequence[int], blocks: int, patch: int) -> nn.Sequential:
     fine_first = channels[::-1]
-    thin = [nn.Conv2d(3, _THIN, 3, padding=1), nn.LeakyReLU(_SLOPE), nn.PixelUnshuffle(patch)]
-    layers: list[nn.Module] = [*thin, nn.Conv2d(_THIN * patch**2, fine_first[0], 3, padding=1)]
+    first = nn.Conv2d(3 * patch**2, fine_first[0], 3, padding=1)
+    layers: list[nn.Module] = [nn.PixelUnshuffle(patch), first]
     for level, width in enumerate(fine_first):
         if level:
             layers += [nn.AvgPool2d(2), _mixing(fine_first[level - 1], width)]

@@ -20,7 +20,7 @@ from typing import Any
 
 import torch.distributed as dist
 
-from pictor.core.errors import InputError, PictorError
+from pictor.core.errors import Cancelled, InputError, PictorError
 from pictor.data.ray_cluster import connected
 from pictor.training import loop
 from pictor.training.lock import held
@@ -111,10 +111,10 @@ def train(
             param="processes",
         )
     ray = connected()
+    where = _device(device, processes, ray.cluster_resources().get("GPU", 0))
     run = run.resolve()
     with held(run):
         claim(run, recipe, resume)
-    where = _device(device, processes, ray.cluster_resources().get("GPU", 0))
     desk = ray.remote(num_cpus=0)(_Desk).remote()
     hooks = {name: options.pop(name) for name in list(options) if name.startswith("on_")}
     hooks = {name: hook or _unheard for name, hook in ({"on_progress": None} | hooks).items()}
@@ -221,14 +221,17 @@ def _work(config: dict[str, Any]) -> Outcome | PictorError:
             **call.options,
             **hooks,
         )
+    except Cancelled as error:
+        return error  # as in all the others
     except PeerGoneError:
         raise
     except PictorError as error:
+        # Others may wait for this process for ever: it ends with them, and the next ones learn why at once.
         ray.get(call.desk.fail.remote(error))
-        return error
+        raise
     finally:
         if dist.is_initialized():
-            dist.destroy_process_group()  # so that no other process waits for this one
+            dist.destroy_process_group()
 
 
 class _Talk:

@@ -55,7 +55,8 @@ class Adversary(Strict):
     """[objective.adversary]: a discriminator of patches."""
 
     after: int = Field(ge=0)
-    """Samples before it comes in: it has to find pictures that are nearly right."""
+    """Samples before it is heeded: it has to find pictures that are nearly right. It learns from half as many
+    on, since what one that knows nothing says does harm."""
     weight: float = Field(0.5, gt=0)
     channels: int = Field(32, ge=8, le=256, multiple_of=8)
     """Of its first layer."""
@@ -152,33 +153,36 @@ class GridAutoencoderObjective(Sourced[NoisedPictures]):
         total = rebuilt + self.config.divergence * divergence
         if self.config.adversary is None:
             return total, figures
-        begun_B = (batch["number"] >= self.config.adversary.after).float()
-        contest, further = self._contest(image, out, rebuilt, begun_B)
+        contest, further = self._contest(image, out, rebuilt, batch["number"])
         return total + contest, {**figures, **further}
 
     def _contest(
-        self, image: torch.Tensor, out: torch.Tensor, rebuilt: torch.Tensor, begun_B: torch.Tensor
+        self, image: torch.Tensor, out: torch.Tensor, rebuilt: torch.Tensor, number_B: torch.Tensor
     ) -> tuple[torch.Tensor, Figures]:
         """Both networks' losses by each other, summed, of the samples for which that has begun."""
         critic, adversary = self.module.critic, self.config.adversary
         assert critic is not None and adversary is not None  # noqa: S101, PT018 - asked for with both
-        if not begun_B.any():
+        learns_B, heeded_B = (
+            (number_B >= first).float() for first in (adversary.after // 2, adversary.after)
+        )
+        if not learns_B.any():
             # Each parameter has a gradient in each step, since several processes sum all of them.
             idle = sum((parameter.sum() for parameter in critic.parameters()), out.new_zeros(())) * 0.0
             return idle, {}
-        fooled = _mean(-critic.frozen(out), begun_B)
+        of_real, of_made = critic(image), critic(out.detach())
+        hinge = _mean(F.relu(1 - of_real), learns_B) + _mean(F.relu(1 + of_made), learns_B)
+        figures = {
+            "critic_of_real": _mean(of_real, learns_B).detach(),
+            "critic_of_made": _mean(of_made, learns_B).detach(),
+        }
+        if not heeded_B.any():
+            return hinge, figures
+        fooled = _mean(-critic.frozen(out), heeded_B)
         last = self.module.autoencoder.decoder.conv_out.weight
         (by_pixels,) = torch.autograd.grad(rebuilt, last, retain_graph=True)
         (by_critic,) = torch.autograd.grad(fooled, last, retain_graph=True)
         ratio = (by_pixels.norm() / by_critic.norm().clamp_min(1e-8)).clamp(max=_STEEPEST).detach()
-        of_real, of_made = critic(image), critic(out.detach())
-        hinge = _mean(F.relu(1 - of_real), begun_B) + _mean(F.relu(1 + of_made), begun_B)
-        figures = {
-            "critic_of_real": _mean(of_real, begun_B).detach(),
-            "critic_of_made": _mean(of_made, begun_B).detach(),
-            "critic_weight": ratio,
-        }
-        return adversary.weight * ratio * fooled + hinge, figures
+        return adversary.weight * ratio * fooled + hinge, figures | {"critic_weight": ratio}
 
     def validate(self) -> dict[str, float]:
         """Of mean codes, on compositions that training never draws.

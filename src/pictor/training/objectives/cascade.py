@@ -2,9 +2,9 @@
 
 A UNet without attention, and so for pictures of any size, denoises crops of large pictures beside the small
 picture, enlarged by the bicubic filter and noised to a random level that it is told (SR3, Saharia et al.
-2021, arXiv:2104.07636; noise conditioning augmentation, Ho et al. 2022, arXiv:2106.15282). What is denoised is
-the difference from the enlarged picture (SRDiff, Li et al. 2021, arXiv:2104.14951), which is small: so are the
-errors of a network that has seen little. What is saved is a whole cascade: a copy of the model of small
+2021, arXiv:2104.07636; noise conditioning augmentation, Ho et al. 2022, arXiv:2106.15282). What is denoised
+is the difference from the enlarged picture (SRDiff, Li et al. 2021, arXiv:2104.14951), which is small: so are
+the errors of a network that has seen little. What is saved is a whole cascade: a copy of the model of small
 pictures, and this network.
 
 Legend: B samples, H, W pixels.
@@ -204,7 +204,10 @@ class CascadeObjective:
             scheduler=("diffusers", "DDPMScheduler"),
         )
         told = {name: getattr(self.config, name) for name in ("augmentation", "num_steps")}
-        facts = {**self.source.pictures.facts, "super_resolution": {"scale": self.scale, "spread": self.spread, **told}}
+        facts = {
+            **self.source.pictures.facts,
+            "super_resolution": {"scale": self.scale, "spread": self.spread, **told},
+        }
         (folder / "pictor.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
 
     save_draft = save
