@@ -40,12 +40,16 @@ def taught_pictures(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def base_of(tmp_path_factory):
-    """Folders of tiny models to be taught, by the names of `tiny_families`."""
+    """Folders of models to be taught: the embedded one, and tiny ones by the names of `tiny_families`."""
     import tiny_families
+
+    from pictor.engine.studio import model_folder
 
     made = {}
 
     def base(name):
+        if name == "embedded":
+            return model_folder(None)
         if name not in made:
             made[name] = tiny_families.build(name, tmp_path_factory.mktemp("bases") / name)
             config = made[name] / "vae" / "config.json"
