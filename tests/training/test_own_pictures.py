@@ -216,7 +216,7 @@ def test_finetuning_begins_with_the_base(base, prepared):
     recipe = recipe_of_kind("finetune", data=prepared, base=base)
     objective = build(recipe.objective, 0)
     saved = load_file(base / "unet" / "diffusion_pytorch_model.safetensors")
-    for name, parameter in objective.module.unet.named_parameters():
+    for name, parameter in objective.module["unet"].named_parameters():
         torch.testing.assert_close(parameter.detach(), saved[name].float())
     fresh = recipe_of_kind("text-to-image", data=prepared, base=base)
     assert fresh.objective["channels"] == [64, 128, 192]

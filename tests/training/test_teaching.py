@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
+import shutil
 import warnings
 from pathlib import Path
 
@@ -175,6 +176,25 @@ def test_all_of_a_model_learns(name, base_of, data, tmp_path):
     assert pictor.load(model).traits.defaults.num_steps == 7
     kinds = {file.suffix for file in model.rglob("*") if file.is_file()}
     assert kinds <= {".json", ".safetensors", ".txt"}
+
+
+def test_a_base_of_few_steps_is_guided_unless_it_is_trusted(base_of, data, tmp_path):
+    base = tmp_path / "base"
+    shutil.copytree(base_of("sd1"), base)
+    few = {"num_steps": 4, "guidance_scale": 1.0, "solver": "euler", "spacing": "uniform", "size": [64, 64]}
+    (base / "pictor.json").write_text(json.dumps({"name": "few", "defaults": few}))
+
+    def saved(run, base, **wish):
+        defaults = pictor.load(
+            trained(tmp_path / run, base, data, kind="fine_tuning", **wish)
+        ).traits.defaults
+        return defaults.num_steps, defaults.guidance_scale, defaults.solver
+
+    assert saved("guided", base) == (20, 3.0, "dpmpp_2m")
+    assert saved("trusted", base, keeps_few_steps=True) == (4, 1.0, "euler")
+    assert saved("told", base, num_steps=6, guidance_scale=2.0) == (6, 2.0, "dpmpp_2m")
+    plain = pictor.load(base_of("sd1")).traits.defaults
+    assert saved("plain", base_of("sd1")) == (plain.num_steps, plain.guidance_scale, plain.solver)
 
 
 @pytest.mark.parametrize(

@@ -62,9 +62,14 @@ class _LargeAutoencoder:
 
     def __init__(self, base: Autoencoder, second: SuperResolution) -> None:
         self._base, self._second = base, second
+        self.scale = second.scale
 
     def decode(self, x0_BChw: NDArray[np.float32]) -> NDArray[np.float32]:
-        return self._second(self._base.decode(x0_BChw).clip(-1, 1))
+        return self.enlarge(self._base.decode(x0_BChw))
+
+    def enlarge(self, small_B3hw: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Large pictures of small ones, both in [-1, 1]."""
+        return self._second(small_B3hw.clip(-1, 1))
 
     def encode(self, image_B3HW: NDArray[np.float32]) -> NDArray[np.float32]:
         return self._base.encode(shrunk(image_B3HW, self._second.scale))

@@ -22,6 +22,9 @@ from pictor.families.parts.files import read_json
 from pictor.training.recipe import validated
 from pictor.training.teaching import Teaching, TeachingKeys
 
+_FEW = 8
+"""Steps of a base that was distilled, at most."""
+_UNDISTILLED = {"num_steps": 20, "guidance_scale": 3.0, "solver": "dpmpp_2m"}
 _KEPT = ("model_index.json", "scheduler", "tokenizer", "tokenizer_2", "vae", "text_encoder", "text_encoder_2")
 """What a folder of the base's shape holds besides the UNet; what changed is written over it."""
 
@@ -31,6 +34,9 @@ class Config(TeachingKeys):
 
     text_rate: float = Field(0.0, ge=0)
     """Factor on the text encoders' learning rate; 0 freezes them."""
+    keeps_few_steps: bool = False
+    """Whether a base that was distilled to few unguided steps, and learns at all levels here, is trusted to
+    paint in them still, as after some thousand samples; else what is saved is guided, in 20 steps."""
 
 
 class FineTuningObjective(Teaching):
@@ -73,7 +79,11 @@ class FineTuningObjective(Teaching):
             with quiet():
                 halved.save_pretrained(folder / name, safe_serialization=True)
         sheet = dict(read_json(base / "pictor.json")) if (base / "pictor.json").is_file() else {}
-        defaults = {**sheet.get("defaults", {}), **self.config.defaults}
+        defaults = dict(sheet.get("defaults", {}))
+        distilled = defaults.get("guidance_scale") == 1.0 and defaults.get("num_steps", _FEW + 1) <= _FEW
+        if distilled and not self.config.keeps_few_steps:
+            defaults |= _UNDISTILLED
+        defaults |= self.config.defaults
         sheet |= {**self.facts, "defaults": defaults}
         (folder / "pictor.json").write_text(json.dumps(sheet, indent=1, ensure_ascii=False) + "\n", "utf-8")
         if graphs:
