@@ -259,7 +259,8 @@ class _Maker:
         plan = self._studio.plan(Text2Image(prompt=prompt.text, seed=self._wish.seed, **self._options()))
         known = plan.describe(0)
         names = ("num_steps", "guidance_scale", "solver", "spacing")
-        self.settings.update({name: known[name] for name in names})
+        # What draws at once has no steps and no solver.
+        self.settings.update({name: known[name] for name in names if known[name]})
 
     def make(self, text: str, number: int, count: int) -> list[Pixels]:
         seed = self._wish.seed + number * _DIVERSE_PICTURES
