@@ -4,8 +4,8 @@ Two styles. "residual" follows R3GAN (Huang et al. 2024, arXiv:2501.05441): resi
 normalisation, resampling that holds no weights of its own but a 1x1 convolution, and the last layer of each
 block zero at first. Unlike theirs the blocks have two plain 3x3 convolutions, and pictures enter and leave in
 squares of pixels, one a place (Shi et al. 2016, arXiv:1609.05158), since on processors layers at the full
-side cost more than all others; a fixed blur takes away the lattice that such squares leave. "dcgan" is of
-Radford et al. 2015, arXiv:1511.06434: strided convolutions and batch normalisation.
+side cost more than all others. "dcgan" is of Radford et al. 2015, arXiv:1511.06434: strided convolutions and
+batch normalisation.
 
 Legend of array shapes: B pictures, N numbers of noise, C channels, H, W rows and columns, S the picture's
 side.
@@ -47,20 +47,6 @@ class _Block(nn.Module):
         return out
 
 
-class _Blur(nn.Module):
-    """The binomial filter of 3x3 pixels: nothing that changes sign from pixel to pixel passes it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        row = torch.tensor([0.25, 0.5, 0.25])
-        self.weight: torch.Tensor
-        self.register_buffer("weight", torch.outer(row, row).repeat(3, 1, 1, 1), persistent=False)
-
-    def forward(self, x_B3HW: torch.Tensor) -> torch.Tensor:
-        padded = F.pad(x_B3HW, (1, 1, 1, 1), mode="replicate")
-        return F.conv2d(padded, self.weight.to(x_B3HW.dtype), groups=3)
-
-
 def _mixing(inner: int, outer: int) -> nn.Conv2d:
     """Between levels of different widths; keeps the spread of what it is given."""
     layer = nn.Conv2d(inner, outer, 1)
@@ -72,10 +58,13 @@ def _residual_up(channels: Sequence[int], blocks: int, patch: int) -> nn.Sequent
     layers: list[nn.Module] = []
     for level, width in enumerate(channels):
         if level:
-            layers += [_mixing(channels[level - 1], width), nn.Upsample(scale_factor=2, mode="bilinear")]
+            layers += [_mixing(channels[level - 1], width), nn.Upsample(scale_factor=2)]
         layers += [_Block(width) for _ in range(blocks)]
     last = nn.Conv2d(channels[-1], 3 * patch**2, 3, padding=1)
-    return nn.Sequential(*layers, last, nn.PixelShuffle(patch), _Blur())
+    with torch.no_grad():  # squares begin plain, not with a lattice (Aitken et al. 2017, arXiv:1707.02937)
+        for weight in last.parameters():
+            weight.copy_(weight[:: patch**2].repeat_interleave(patch**2, 0))
+    return nn.Sequential(*layers, last, nn.PixelShuffle(patch))
 
 
 def _residual_down(channels: Sequence[int], blocks: int, patch: int) -> nn.Sequential:
