@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +26,7 @@ from pictor.training.drawing import Draw
 from pictor.training.enlarger_pairs import EnlargerPairs, psnr
 from pictor.training.objectives import Batch, Figures
 from pictor.training.planes import planes
-from pictor.training.recipe import Strict
+from pictor.training.recipe import Strict, validated
 
 _VALIDATION = 64
 _ROUND = 1e-3
@@ -117,3 +118,7 @@ class SuperResolutionObjective:
         """Write config.json, the weights in half precision, and the graph that reads them."""
         copy.deepcopy(self.module).half().save_pretrained(folder)
         export_part(folder, dataclasses.replace(ENLARGER, subfolder=""))
+
+
+def build(table: dict[str, Any], seed: int) -> SuperResolutionObjective:
+    return SuperResolutionObjective(validated(Config, table, "[objective]"), seed)
