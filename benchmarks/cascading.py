@@ -23,6 +23,7 @@ from pictor.data.picturebook import Picturebook
 from pictor.evaluation.judge import Judge, default_judge
 from pictor.evaluation.metrics import frechet_distance
 from pictor.families.parts.cascading import enlarged, shrunk
+from pictor.training.enlarger_pairs import psnr
 
 FIRST = 2_000_000_000
 """Number of the first scene, beyond the length of any run."""
@@ -37,11 +38,6 @@ def squares(pictures: list[Pixels], side: int) -> list[Pixels]:
         for top in range(0, picture.shape[0] - side + 1, side)
         for left in range(0, picture.shape[1] - side + 1, side)
     ]
-
-
-def psnr(one: Pixels, other: Pixels) -> float:
-    error = np.square(one.astype(float) - other).mean()
-    return float(10 * np.log10(255**2 / max(error, 1e-6)))
 
 
 def sharpness(one: Pixels, true: Pixels) -> float:

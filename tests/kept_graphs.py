@@ -5,10 +5,13 @@ configuration, have the same graph.
 """
 
 import hashlib
+import importlib.util
 import os
 import shutil
 from importlib.metadata import version
 from pathlib import Path
+
+import pytest
 
 from pictor.backends import export
 from pictor.backends.base import PARTS
@@ -42,3 +45,14 @@ def exporter(config):
         return Path(shutil.copy(known, place / part.graph))
 
     return export_part
+
+
+@pytest.fixture(scope="module", autouse=True)
+def share_graphs(pytestconfig):
+    """For a conftest: models that a module's tests write share the graphs of what is alike."""
+    if importlib.util.find_spec("onnxscript") is None:
+        yield
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(export, "export_part", exporter(pytestconfig))
+        yield

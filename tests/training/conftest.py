@@ -1,25 +1,11 @@
 """What tests of training share: graphs of models that are alike, and tiny models and pictures to teach."""
 
-import importlib.util
 import json
 
 import numpy as np
 import pytest
+from kept_graphs import share_graphs as share_graphs
 from PIL import Image
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _kept_graphs(pytestconfig):
-    if importlib.util.find_spec("onnxscript") is None:
-        yield
-        return
-    from kept_graphs import exporter
-
-    from pictor.backends import export
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(export, "export_part", exporter(pytestconfig))
-        yield
 
 
 @pytest.fixture(scope="module")

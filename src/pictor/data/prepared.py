@@ -146,11 +146,8 @@ class Prepared:
 
     @property
     def captions(self) -> list[str]:
-        """All captions of this split as they are written, each once, and the empty one where it is shown."""
-        told: dict[str, None] = {"": None} if self.variation.empty_captions else {}
-        for row in self.rows.tolist():
-            told |= dict.fromkeys(self._captions[row].as_py() or [""])
-        return list(told)
+        """All captions of this split as they are written, each once."""
+        return list(dict.fromkeys(text for row in self.rows.tolist() for text in self._captions[row].as_py()))
 
     def plain(self, row: int) -> Sample:
         """The picture in a row of the manifest as it is: its middle, and its first caption."""

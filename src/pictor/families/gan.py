@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pictor.backends.base import Part, Tensors
 from pictor.backends.weights import find_weights, read_header
@@ -19,9 +19,6 @@ from pictor.families.parts.files import read_json
 from pictor.families.parts.hashes import hash_weights
 from pictor.families.parts.opening import Background, check_classes, open_parts
 from pictor.families.parts.vectors import VectorDecoder, vector_traits
-
-if TYPE_CHECKING:
-    pass
 
 PIPELINE = "PictorGenerator"
 """The `_class_name` in model_index.json."""

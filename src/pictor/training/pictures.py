@@ -110,7 +110,7 @@ class Pictures(Protocol):
 
     @property
     def captions(self) -> Sequence[str] | None:
-        """All that training reads, each once; None where there is no end of them."""
+        """All that training reads besides the empty one; None where there is no end of them."""
 
     def in_batches(self, size: int) -> Pictures:
         """The same pictures, ordered so that each batch of so many samples is of one size."""
