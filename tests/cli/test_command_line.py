@@ -186,6 +186,13 @@ def test_a_missing_model(run, room):
     assert (code, "nowhere" in err) == (2, True)
 
 
+def test_a_run_that_has_not_ended(run, room):
+    (room / "started").mkdir()
+    (room / "started" / "recipe.json").write_text("{}")
+    code, _, err = run("generate", "a", model=room / "started")
+    assert (code, "--resume" in err) == (2, True)
+
+
 def test_solvers(run):
     code, out, _ = run("solvers")
     assert code == 0

@@ -15,7 +15,7 @@ from pictor.data.picturebook.font import find_font
 torch = pytest.importorskip("torch")
 
 import pictor
-from pictor.families.parts.cascading import SuperResolution, enlarged, shrunk
+from pictor.families.parts.cascading import SuperResolution, enlarged, shrunk, shuffled, unshuffled
 from pictor.training.objectives import build, cascade
 
 try:
@@ -24,15 +24,20 @@ except InputError as error:
     pytest.skip(str(error), allow_module_level=True)
 
 
+def untrained(folder: Path, size: int) -> str:
+    """A model of pixels that has learnt nothing."""
+    folder.mkdir()
+    shape = {"size": size, "channels": [16, 32], "attention": 1, "head_width": 8, "num_steps": 2}
+    build({"kind": "diffusion", **shape}, 0).save_draft(folder)
+    return str(folder)
+
+
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """A cascade over a model of pixels that has learnt nothing."""
-    base = tmp_path_factory.mktemp("base") / "model"
-    base.mkdir()
-    shape = {"size": 16, "channels": [16, 32], "attention": 1, "head_width": 8, "num_steps": 2}
-    build({"kind": "diffusion", **shape}, 0).save_draft(base)
-    shape = {"channels": [16, 32], "size": 32, "crop": 16, "crops": 2, "num_steps": 2}
-    return {"kind": "cascade", "base": str(base), **shape}
+    """A cascade over such a model."""
+    base = untrained(tmp_path_factory.mktemp("base") / "model", 16)
+    shape = {"patch": 1, "channels": [16, 32], "size": 32, "crop": 16, "crops": 2, "num_steps": 2}
+    return {"kind": "cascade", "base": base, **shape}
 
 
 def test_the_second_stage_finds_what_a_perfect_network_knows() -> None:
@@ -73,6 +78,28 @@ def test_a_picture_does_not_depend_on_its_neighbours() -> None:
     both = stage(small)
     assert both.shape == (2, 3, 16, 24)
     np.testing.assert_array_equal(both[1:], stage(small[1:]))
+
+
+@pytest.mark.parametrize("patch", [1, 2, 4])
+def test_squares_become_channels_as_torch_has_it(patch: int) -> None:
+    image = np.random.default_rng(2).standard_normal((2, 3, 8, 16)).astype(np.float32)
+    places = unshuffled(image, patch)
+    np.testing.assert_array_equal(places, torch.nn.functional.pixel_unshuffle(torch.from_numpy(image), patch))
+    np.testing.assert_array_equal(shuffled(places, patch), image)
+
+
+@pytest.mark.parametrize("patch", [1, 2, 4])
+def test_what_is_saved_paints_as_what_learns(table: dict[str, Any], tmp_path: Path, patch: int) -> None:
+    """By the same network, of squares of pixels of the size that it learnt with."""
+    torch.manual_seed(0)
+    objective = build({**table, "patch": patch, "prediction": "x0", "augmentation": 0.0}, 0)
+    objective.save(tmp_path)
+    small = np.random.default_rng(3).uniform(-1, 1, (1, 3, 16, 16)).astype(np.float32)
+    opened = pictor.load(tmp_path)
+    made, expected = opened.bundle.autoencoder.enlarge(small), objective._second()(small)
+    np.testing.assert_allclose(made, expected, atol=0.02)  # half of the weights' digits are kept
+    assert np.abs(expected - enlarged(small, 2)).max() > 0.1
+    assert opened.traits.stride % (2 * patch) == 0
 
 
 def test_crops_show_one_place_twice(table: dict[str, Any]) -> None:
@@ -129,10 +156,16 @@ def test_a_cascade_is_saved_whole_and_paints_large(
         pictor.load(folder)
 
 
-def test_bad_recipes_are_one_error(table: dict[str, Any]) -> None:
+def test_bad_recipes_are_one_error(table: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(InputError, match="factor of 2, 4 or 8"):
         build({**table, "size": table["size"] + 8}, 0)
     with pytest.raises(InputError, match="empty_captions"):
         build({**table, "empty_captions": 0.2}, 0)
     with pytest.raises(InputError, match="crop"):
         build({**table, "crop": table["size"] + 16}, 0)
+    with pytest.raises(InputError, match="multiple of 32"):
+        build({**table, "patch": 4, "channels": [16, 16, 16, 16]}, 0)
+    base = untrained(tmp_path / "base", 24)
+    uneven = {"patch": 2, "base": base, "size": 48, "crop": 32, "channels": [16] * 5}
+    with pytest.raises(InputError, match="size is 48; expected a multiple of 32"):
+        build(table | uneven, 0)

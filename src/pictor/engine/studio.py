@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pictor
-from pictor.core.errors import InputError
+from pictor.core.errors import InputError, ModelError
 from pictor.core.plan import ABILITIES, Plan, Traits
 from pictor.core.recipe import Recipe
 from pictor.engine.choose import best, check_words
@@ -50,8 +50,17 @@ def _found(model: str | os.PathLike[str], *, alone: bool = False) -> Path:
     if isinstance(model, str) and not os.path.exists(model) and is_hub_id(model):
         return fetch(model, alone=alone)
     place = Path(model)
-    if os.path.isdir(place / "model") and not os.path.exists(place / "model_index.json"):
+    if os.path.exists(place / "model_index.json"):
+        return place
+    if os.path.isdir(place / "model"):
         return place / "model"
+    if os.path.exists(place / "recipe.json"):
+        raise ModelError(
+            f"the training run {place} has written no model yet",
+            expected="one that has come to its end",
+            remedy="Wait for it, or go on with it by `pictor train` with --resume.",
+            param="model",
+        )
     return place
 
 

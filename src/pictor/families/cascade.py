@@ -5,7 +5,9 @@ A folder holds a whole model of any family that denoises in `base/`, the network
 
     "super_resolution": {"scale": 4, "spread": 0.1, "augmentation": 0.1, "num_steps": 16}
 
-To the engine the second stage is the end of the decoder: whatever the base can be asked for comes out large.
+The second network sees squares of pixels as the channels of one place, as large as its inputs say (Shi et al.
+2016, arXiv:1609.05158). To the engine the second stage is the end of the decoder: whatever the base can be
+asked for comes out large.
 
 Legend of array shapes: B pictures, H, W pixels.
 """
@@ -13,6 +15,7 @@ Legend of array shapes: B pictures, H, W pixels.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +27,7 @@ from pictor.backends.weights import find_weights, read_header
 from pictor.core.errors import InputError, ModelError
 from pictor.core.levels import VPPath
 from pictor.families.bundle import Autoencoder, Bundle, Family, Opening
-from pictor.families.parts.cascading import SuperResolution, shrunk
+from pictor.families.parts.cascading import SuperResolution, shrunk, shuffled, unshuffled
 from pictor.families.parts.files import read_json
 from pictor.families.parts.hashes import hash_weights
 from pictor.families.parts.schedulers import read_schedule
@@ -51,7 +54,7 @@ SECOND_STAGE = Part(
     subfolder=SUPER_RESOLUTION,
     library="diffusers",
     classes=("UNet2DModel",),
-    inputs={"sample": "B6HW", "timestep": "B", "class_labels": "B"},
+    inputs={"sample": "BCHW", "timestep": "B", "class_labels": "B"},
     outputs=("out_sample",),
     call=_call,
 )
@@ -94,17 +97,36 @@ def open_cascade(folder: Path, index: Mapping[str, Any], how: Opening) -> Bundle
     for file in weights:
         read_header(file)
     module = TorchModule(folder, SECOND_STAGE, device=how.device, dtype=how.dtype)
-    second = _second_stage(folder, module)
+    patch, coarsest = _places(folder / SUPER_RESOLUTION / "config.json")
+    second = _second_stage(folder, module, patch)
     return dataclasses.replace(
         base,
-        traits=_traits(folder, base.traits, second.scale),
+        traits=_traits(folder, base.traits, second.scale, coarsest),
         autoencoder=_LargeAutoencoder(base.autoencoder, second),
         hash_weights=lambda: hash_weights(folder, sorted(folder.rglob("*.safetensors"))),
         backend="torch",
     )
 
 
-def _second_stage(folder: Path, module: Module) -> SuperResolution:
+def _places(file: Path) -> tuple[int, int]:
+    """Pixels along each side of a place of the network's finest level, and of its coarsest.
+
+    Raises:
+        ModelError: the configuration is damaged, or of another network.
+    """
+    config = read_json(file)
+    channels, levels = config.get("in_channels"), config.get("block_out_channels")
+    patch = math.isqrt(channels // 6) if isinstance(channels, int) and channels > 0 else 0
+    if not patch or channels != 6 * patch**2 or not isinstance(levels, list) or not levels:
+        raise ModelError(
+            f"{file} is of no second stage",
+            expected="in_channels, 6 times a square, and block_out_channels",
+            param="model",
+        )
+    return patch, patch * 2 ** (len(levels) - 1)
+
+
+def _second_stage(folder: Path, module: Module, patch: int) -> SuperResolution:
     file = folder / "pictor.json"
     schedule = read_schedule(folder / "scheduler" / "scheduler_config.json")
     try:
@@ -126,7 +148,8 @@ def _second_stage(folder: Path, module: Module) -> SuperResolution:
     def run(
         x_B6HW: NDArray[np.float32], time_B: NDArray[np.float64], told_B: NDArray[np.float64]
     ) -> NDArray[np.float32]:
-        return module.run(sample=x_B6HW, timestep=time_B, class_labels=told_B)["out_sample"]
+        places = unshuffled(x_B6HW, patch)
+        return shuffled(module.run(sample=places, timestep=time_B, class_labels=told_B)["out_sample"], patch)
 
     return SuperResolution(
         run=run,
@@ -139,9 +162,10 @@ def _second_stage(folder: Path, module: Module) -> SuperResolution:
     )
 
 
-def _traits(folder: Path, base: Traits, scale: int) -> Traits:
-    """The base's, of pictures so many times larger."""
+def _traits(folder: Path, base: Traits, scale: int, coarsest: int) -> Traits:
+    """The base's, of pictures so many times larger, whose sides are whole numbers of coarsest places."""
     path_of_size = base.path_of_size
+    stride = math.lcm(scale * base.stride, coarsest)
     width, height = base.defaults.size
     return dataclasses.replace(
         base,
@@ -149,9 +173,9 @@ def _traits(folder: Path, base: Traits, scale: int) -> Traits:
         # A control network looks at small pictures, and the engine would show it large ones.
         abilities=base.abilities - {"control", "enlarge"},
         latent_stride=scale * base.latent_stride,
-        stride=scale * base.stride,
-        min_side=scale * base.min_side,
-        max_side=scale * base.max_side,
+        stride=stride,
+        min_side=-(-scale * base.min_side // stride) * stride,
+        max_side=scale * base.max_side // stride * stride,
         path_of_size=None
         if path_of_size is None
         else lambda size: path_of_size((size[0] // scale, size[1] // scale)),

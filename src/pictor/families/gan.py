@@ -23,6 +23,8 @@ from pictor.families.parts.vectors import VectorDecoder, vector_traits
 PIPELINE = "PictorGenerator"
 """The `_class_name` in model_index.json."""
 _MAX_LEVELS = 8
+_FINEST = {"r3gan": 1, "dcgan": 2}
+"""Of each style, pixels along each side of a place of the generator's last level."""
 
 
 def _call(network: Any, inputs: Tensors) -> Tensors:
@@ -74,15 +76,16 @@ def _shape(file: Path) -> tuple[int, int]:
         ModelError: it is damaged.
     """
     config = read_json(file)
-    noise, channels, patch = (config.get(key) for key in ("noise", "channels", "patch"))
+    noise, channels, style = (config.get(key) for key in ("noise", "channels", "style"))
     levels = len(channels) if isinstance(channels, list) else 0
-    if type(noise) is not int or type(patch) is not int or not 0 < levels <= _MAX_LEVELS:
+    if type(noise) is not int or style not in _FINEST or not 0 < levels <= _MAX_LEVELS:
         raise ModelError(
             f"{file} is of no generator that Pictor knows",
-            expected=f"noise and patch, whole numbers, and channels of 1 to {_MAX_LEVELS} levels",
+            expected=f"noise, a whole number, the style {' or '.join(_FINEST)}, and channels of 1 to "
+            f"{_MAX_LEVELS} levels",
             param="model",
         )
-    return noise, 4 * 2 ** (levels - 1) * patch
+    return noise, 4 * 2 ** (levels - 1) * _FINEST[style]
 
 
 FAMILY = Family(

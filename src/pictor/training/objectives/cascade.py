@@ -14,12 +14,14 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import shutil
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from diffusers import UNet2DModel
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
@@ -56,6 +58,8 @@ class Config(NoisingKeys, CorpusKeys):
     """Side of the crops that are learnt from, in pixels."""
     crops: int = Field(8, ge=1, le=64)
     """Crops of each picture."""
+    patch: Literal[1, 2, 4] = 2
+    """Pixels along each side of a place of the UNet's finest level: 1 costs most."""
     channels: tuple[int, ...] = Field((32, 64, 96), min_length=1, max_length=6)
     """Channels of the UNet's levels, fine to coarse, multiples of 16."""
     layers: int = Field(1, ge=1, le=4)
@@ -80,10 +84,11 @@ class SecondStage(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         depth = len(config.channels)
+        self.patch = config.patch
         self.unet = UNet2DModel(
-            sample_size=config.size,
-            in_channels=6,
-            out_channels=3,
+            sample_size=config.size // self.patch,
+            in_channels=6 * self.patch**2,
+            out_channels=3 * self.patch**2,
             block_out_channels=config.channels,
             layers_per_block=config.layers,
             down_block_types=("DownBlock2D",) * depth,
@@ -95,8 +100,9 @@ class SecondStage(nn.Module):
         )
 
     def forward(self, x_B6HW: torch.Tensor, time_B: torch.Tensor, told_B: torch.Tensor) -> torch.Tensor:
-        out: torch.Tensor = self.unet(x_B6HW, time_B, class_labels=told_B).sample
-        return out.float()
+        places = F.pixel_unshuffle(x_B6HW, self.patch)
+        out: torch.Tensor = self.unet(places, time_B, class_labels=told_B).sample
+        return F.pixel_shuffle(out.float(), self.patch)
 
 
 class CascadeObjective:
@@ -113,12 +119,19 @@ class CascadeObjective:
                 remedy="Name such a model with --base, or another size.",
                 param="objective.base",
             )
-        if config.crop > config.size:
+        coarsest = config.patch * 2 ** (len(config.channels) - 1)
+        if config.crop > config.size or config.crop % math.lcm(coarsest, self.scale):
             raise InputError(
-                f"crop is {config.crop}", expected=f"at most {config.size}", param="objective.crop"
+                f"crop is {config.crop}",
+                expected=f"at most {config.size}, and a multiple of {math.lcm(coarsest, self.scale)}",
+                param="objective.crop",
+            )
+        if config.size % coarsest:
+            raise InputError(
+                f"size is {config.size}", expected=f"a multiple of {coarsest}", param="objective.size"
             )
         self.source = LargeCrops(
-            pictures=config.pictures(config.size, seed, 2 ** (len(config.channels) - 1) * self.scale),
+            pictures=config.pictures(config.size, seed, math.lcm(coarsest, self.scale)),
             seed=seed,
             scale=self.scale,
             side=config.crop,

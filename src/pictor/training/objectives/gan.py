@@ -48,6 +48,8 @@ _UNSEEN = 2**40
 """Number from which on pictures of an endless source are looked at, and no longer learnt."""
 _CELLS = 8
 """Side that pictures are compared at."""
+_THINNEST = 8
+"""Channels that the full-sized level has at least."""
 _SETTLING = 16
 """Batches of noise that batch normalisation's statistics are taken of."""
 
@@ -59,17 +61,12 @@ class Config(CorpusKeys):
     """Side of the pictures in pixels."""
     noise: int = Field(100, ge=1, le=1024)
     """Numbers that decide a picture."""
-    style: Literal["residual", "dcgan"] = "residual"
-    """Networks and losses: R3GAN's or DCGAN's."""
+    style: Literal["r3gan", "dcgan"] = "r3gan"
+    """Losses, and networks that suit them: R3GAN's or DCGAN's."""
     width: int = Field(32, ge=4, le=512)
-    """Channels of the finest level; each coarser one has twice as many, up to eight times."""
-    blocks: int | None = Field(None, ge=1, le=8)
-    """Residual blocks a level; None for 1. Of the style "residual"."""
-    patch: Literal[2, 4, 8] | None = None
-    """Pixels along each side of a place of the finest level, None for 2: more cost less. Of the style
-    "residual"."""
+    """Channels at half the picture's side; each coarser level has twice as many, up to eight times."""
     penalty: float | None = Field(None, ge=0)
-    """The gamma of the gradient penalties; None for 1 in the style "residual", and none in the other."""
+    """The gamma of the gradient penalties; None for 1 in the style "r3gan", and none in the other."""
     penalised: float = Field(1.0, gt=0, le=1)
     """Share of each batch that the penalties are taken of: their expectation stays, their cost falls."""
     generator_rate: float = Field(1.0, gt=0)
@@ -79,8 +76,6 @@ class Config(CorpusKeys):
 
     @model_validator(mode="after")
     def _of_one_style(self) -> Config:
-        if self.style == "dcgan" and (self.blocks is not None or self.patch is not None):
-            raise ValueError("blocks and patch are of the style residual")
         if self.style == "dcgan" and self.penalty:
             raise ValueError(
                 "the style dcgan has batch normalisation, which penalties of one picture do not suit"
@@ -91,14 +86,15 @@ class Config(CorpusKeys):
 
     @property
     def gamma(self) -> float:
-        usual = 1.0 if self.style == "residual" else 0.0
+        usual = 1.0 if self.style == "r3gan" else 0.0
         return usual if self.penalty is None else self.penalty
 
     @property
     def channels(self) -> tuple[int, ...]:
-        """Of each level, coarse to fine."""
-        levels = (self.size // (self.patch or 2)).bit_length() - 2  # the coarsest is 4x4
-        return tuple(self.width * min(8, 2**level) for level in reversed(range(levels)))
+        """Of each level, coarse to fine: see `GeneratorNetwork`."""
+        levels = (self.size // 2).bit_length() - 2  # the coarsest is 4x4
+        strided = tuple(self.width * min(8, 2**level) for level in reversed(range(levels)))
+        return strided if self.style == "dcgan" else (*strided, max(_THINNEST, self.width // 2))
 
 
 class TwoNetworks(nn.Module):
@@ -106,9 +102,8 @@ class TwoNetworks(nn.Module):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        shape = (config.channels, config.style, config.blocks or 1, config.patch or 2)
-        self.generator = GeneratorNetwork(config.noise, *shape)
-        self.discriminator = DiscriminatorNetwork(*shape)
+        self.generator = GeneratorNetwork(config.noise, config.channels, config.style)
+        self.discriminator = DiscriminatorNetwork(config.channels, config.style)
 
 
 def relativistic(ahead_B: torch.Tensor, behind_B: torch.Tensor) -> torch.Tensor:
