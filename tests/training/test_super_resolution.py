@@ -89,7 +89,7 @@ def test_a_pixel_depends_on_what_pieces_overlap_by_and_no_more(blocks: int) -> N
     image = torch.rand(1, 3, 31, 31, requires_grad=True)
     network(image)[..., 30:32, 30:32].sum().backward()  # of the pixel at 15, 15
     rows = image.grad.abs().sum((0, 1, 3)).nonzero().flatten()
-    assert 15 - int(rows.min()) == int(rows.max()) - 15 == reach({"blocks": blocks})
+    assert 15 - int(rows.min()) == int(rows.max()) - 15 == reach(blocks)
 
 
 def test_both_runtimes_run_what_is_saved(tmp_path: Path) -> None:

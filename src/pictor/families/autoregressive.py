@@ -32,8 +32,8 @@ from pictor.core.notices import PictorWarning
 from pictor.core.pixels import to_picture
 from pictor.core.plan import Defaults, Drawing, Traits
 from pictor.core.prompts import at_step, fragments
+from pictor.families.beside import with_describer
 from pictor.families.bundle import Bundle, Family, Opening
-from pictor.families.parts.describing import with_describer
 from pictor.families.parts.files import read_json
 from pictor.families.parts.hashes import hash_weights
 from pictor.families.parts.opening import Background, check_classes, open_parts

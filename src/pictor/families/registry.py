@@ -11,8 +11,8 @@ from typing import Any
 from pictor import families
 from pictor.backends.base import BESIDE, Part
 from pictor.core.errors import InputError, ModelError
+from pictor.families.beside import with_enlarger
 from pictor.families.bundle import Bundle, Family, Opening
-from pictor.families.parts.enlarging import with_enlarger
 from pictor.families.parts.files import read_json
 
 BACKENDS = ("auto", "onnx", "torch")

@@ -18,9 +18,9 @@ import numpy as np
 from pictor.backends.base import PARTS
 from pictor.backends.weights import find_weights, read_header
 from pictor.core.errors import ModelError
+from pictor.families.beside import with_describer
 from pictor.families.bundle import Bundle, Family, Network, Opening
 from pictor.families.parts.autoencoder import ScaledAutoencoder, scaling
-from pictor.families.parts.describing import with_describer
 from pictor.families.parts.files import read_json
 from pictor.families.parts.hashes import hash_weights
 from pictor.families.parts.opening import Background, check_classes, open_parts

@@ -19,19 +19,15 @@ from __future__ import annotations
 
 import math
 import re
-import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pictor.backends.base import PICTURE_ENCODER
-from pictor.backends.weights import find_weights, read_header
 from pictor.core.errors import ModelError
-from pictor.core.notices import PictorWarning
-from pictor.families.parts.files import read_json, require
+from pictor.families.parts.files import read_json
 from pictor.families.parts.likeness import prepared
 
 if TYPE_CHECKING:
@@ -39,7 +35,6 @@ if TYPE_CHECKING:
 
     from pictor.backends.base import Module
     from pictor.core.plan import Pixels
-    from pictor.families.bundle import Bundle, Opening
     from pictor.families.parts.tokens import PromptTokenizer
 
 _SLOT = re.compile(r"\{(\w+)\}")
@@ -158,45 +153,13 @@ def _shortened(ids_NT: NDArray[np.int64]) -> NDArray[np.int64]:
     return ids_NT[:, :length]
 
 
-def with_describer(
-    bundle: Bundle, folder: Path, how: Opening, tokenizer: PromptTokenizer, reader: Module
-) -> Bundle:
-    """The bundle, and what the folder's `image_encoder/` lets it do, where there is one with a vocabulary.
+def picture_side(place: Path) -> int:
+    """Pixels a side of what the picture encoder in a folder looks at.
 
     Raises:
-        ModelError: a file of it is missing or damaged, or it is another network.
+        ModelError: its configuration is missing or damaged.
     """
-    place = folder / PICTURE_ENCODER.subfolder
-    if not (place / "vocabulary.json").is_file():
-        return bundle
-    config = read_json(place / "config.json")
-    for file in find_weights(place):
-        read_header(file)
-    if bundle.backend == "onnx":
-        from pictor.backends.onnx import OnnxModule
-
-        graph = place / PICTURE_ENCODER.graph
-        if how.backend == "auto" and not graph.is_file():
-            warnings.warn(
-                f"{bundle.traits.name} does not describe: its image_encoder/ has no graph;"
-                " `pictor models export` writes it",
-                PictorWarning,
-                stacklevel=2,
-            )
-            return bundle
-        eye: Module = OnnxModule(require(graph))
-    else:
-        from pictor.backends.torch import TorchModule
-
-        eye = TorchModule(folder, PICTURE_ENCODER, device=how.device, dtype=how.dtype)
-    scale, offset, languages = _read_vocabulary(place / "vocabulary.json")
-    describer = Describer(eye, _side(place, config), reader, tokenizer, scale, offset, languages)
-    traits = replace(bundle.traits, abilities=bundle.traits.abilities | {"describe"})
-    return replace(bundle, traits=traits, describer=describer)
-
-
-def _side(place: Path, config: Mapping[str, Any]) -> int:
-    side = config.get("image_size", 224)
+    side = read_json(place / "config.json").get("image_size", 224)
     if not isinstance(side, int) or isinstance(side, bool) or not 1 <= side <= _MAX_SIDE:
         raise ModelError(
             f"{place / 'config.json'} takes pictures of {side!r} pixels",
@@ -206,7 +169,12 @@ def _side(place: Path, config: Mapping[str, Any]) -> int:
     return side
 
 
-def _read_vocabulary(file: Path) -> tuple[float, float, dict[str, Words]]:
+def read_vocabulary(file: Path) -> tuple[float, float, dict[str, Words]]:
+    """Scale, offset and the words by language.
+
+    Raises:
+        ModelError: it is missing or damaged.
+    """
     record: Mapping[str, Any] = read_json(file)
     try:
         scale, offset = float(record["scale"]), float(record["offset"])

@@ -1,34 +1,29 @@
 """A network beside a model that enlarges pictures, on whichever runtime the model has.
 
-Any family's folder may hold one as `enlarger/` (`pictor.backends.base.ENLARGER`); `with_enlarger` adds it.
+Any family's folder may hold one as `enlarger/` (`pictor.backends.base.ENLARGER`); `pictor.families.beside`
+adds it.
 
 Legend of array shapes: H, W rows and columns in pixels.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pictor.backends.base import ENLARGER
-from pictor.backends.weights import find_weights, read_header
 from pictor.core.errors import ModelError, PictorError
-from pictor.core.notices import PictorWarning
 from pictor.core.pixels import from_pixels, to_pixels
-from pictor.families.parts.files import read_json, require
-from pictor.families.parts.hashes import hash_weights
+from pictor.families.parts.files import read_json
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pictor.backends.base import Module
     from pictor.core.plan import Pixels
-    from pictor.families.bundle import Bundle, Opening
 
 PIECE = 384
 """Pixels a side that are doubled at once, besides what the network sees around them."""
@@ -112,22 +107,17 @@ def _twice(part: slice, origin: int = 0) -> slice:
     return slice(2 * (part.start - origin), 2 * (part.stop - origin))
 
 
-def reach(config: Mapping[str, Any]) -> int:
-    """Pixels on each side of one that a network of this configuration looks at to double it."""
-    return 2 * int(config["blocks"]) + 2  # one a layer: two in each block, the first and the last
+def reach(blocks: int) -> int:
+    """Pixels on each side of one that a network of so many blocks looks at to double it."""
+    return 2 * blocks + 2  # one a layer: two in each block, the first and the last
 
 
-def with_enlarger(bundle: Bundle, folder: Path, how: Opening) -> Bundle:
-    """The bundle, and what the folder's `enlarger/` lets it do, where there is one.
-
-    One that lacks the graph that it would run by is left away with a warning, unless graphs are asked for.
+def read_blocks(place: Path) -> int:
+    """Blocks of the enlarger in a folder.
 
     Raises:
-        ModelError: a file of it is missing or damaged, or it is another network.
+        ModelError: its configuration is missing or damaged, or another network's.
     """
-    place = folder / ENLARGER.subfolder
-    if not place.is_dir():
-        return bundle
     config = read_json(place / "config.json")
     blocks = config.get("blocks")
     known = config.get("_class_name") in ENLARGER.classes
@@ -137,26 +127,4 @@ def with_enlarger(bundle: Bundle, folder: Path, how: Opening) -> Bundle:
             expected=f"the class {' or '.join(ENLARGER.classes)} and its blocks, from 0 to {MAX_BLOCKS}",
             param="model",
         )
-    weights = find_weights(place)
-    for file in weights:
-        read_header(file)
-    if bundle.backend == "onnx":
-        from pictor.backends.onnx import OnnxModule
-
-        if how.backend == "auto" and not (place / ENLARGER.graph).is_file():
-            warnings.warn(
-                f"{bundle.traits.name} does not enlarge by a network: its enlarger/ has no graph;"
-                " `pictor models export` writes it",
-                PictorWarning,
-                stacklevel=2,
-            )
-            return bundle
-        module: Module = OnnxModule(require(place / ENLARGER.graph))
-    else:
-        from pictor.backends.torch import TorchModule
-
-        # It is small, and in less than float32 pixels would not keep their bytes.
-        module = TorchModule(folder, ENLARGER, device=how.device, dtype="float32")
-    enlarger = Enlarger(module, reach(config), lambda: hash_weights(folder, weights))
-    traits = dataclasses.replace(bundle.traits, abilities=bundle.traits.abilities | {"enlarge"})
-    return dataclasses.replace(bundle, traits=traits, enlarge=enlarger)
+    return blocks
