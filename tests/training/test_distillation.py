@@ -245,6 +245,8 @@ def test_a_trained_student_is_nearer_and_opens_as_a_model(
     assert picture.recipe.num_steps == 4
     again = objective(outcome.model)  # a student that teaches is not guided a second time
     assert again.teacher.scale == 1.0
+    on = objective(teacher, guidance=10.0, student=str(outcome.model))  # and one that learns on has learnt
+    assert on.validate()["path_mse"] == pytest.approx(outcome.figures["path_mse"], rel=0.02)
 
 
 @pytest.mark.parametrize(
@@ -269,6 +271,14 @@ def test_a_teacher_of_another_kind_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="predicts eps") as caught:
         build({"teacher": str(folder)}, 0)
     assert caught.value.param == "objective.teacher"
+
+
+@needs_font
+def test_a_student_of_another_shape_is_refused(teacher: Path, tmp_path: Path) -> None:
+    other = tiny.build(tmp_path / "model", tiny.TinyConfig(latent_size=4, channels=(64, 64)))
+    with pytest.raises(InputError, match="another shape") as caught:
+        objective(teacher, student=str(other))
+    assert caught.value.param == "objective.student"
 
 
 def test_shares_of_scenes_come_as_a_table() -> None:

@@ -65,6 +65,8 @@ class Config(CorpusKeys):
 
     teacher: Path
     """Model folder to learn from; the student starts as its copy, and inherits the rest of it."""
+    student: Path | None = None
+    """Model folder whose denoiser the student starts as instead: an earlier student of the same shape."""
     student_steps: int = Field(4, ge=1, le=1000)
     """Steps of the student's grid 1, 1 - 1/N, ..., 1/N, and its default number of steps."""
     teacher_steps: int = Field(8, ge=1, le=1000)
@@ -201,6 +203,18 @@ class Teacher:
         return guided
 
 
+def _first_student(config: Config, teacher: nn.Module) -> UNet2DConditionModel:
+    unet = open_unet(config.student or config.teacher)
+    shapes = [{name: tensor.shape for name, tensor in net.state_dict().items()} for net in (unet, teacher)]
+    if shapes[0] != shapes[1]:
+        raise InputError(
+            f"the denoiser of {config.student} has another shape than that of {config.teacher}",
+            expected="an earlier student of this teacher",
+            param="objective.student",
+        )
+    return unet
+
+
 class DistillationObjective(Sourced[CaptionedPictures]):
     """A copy of a teacher's UNet that learns to take longer steps; all else of the teacher stays."""
 
@@ -215,8 +229,8 @@ class DistillationObjective(Sourced[CaptionedPictures]):
                 param="objective.teacher",
             )
         self.size = traits.defaults.size[0]
-        self.module = Student(ready_to_train(open_unet(config.teacher)))
         self.teacher_unet = ready_to_train(open_unet(config.teacher))
+        self.module = Student(ready_to_train(_first_student(config, self.teacher_unet)))
         scale = traits.defaults.guidance_scale if config.guidance is None else config.guidance
         self.teacher = Teacher(self.teacher_unet, scale, config.guidance_low, config.guidance_high)
         text_encoder, self.tokenizer = open_text_encoder(config.teacher)
