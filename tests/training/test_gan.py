@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pictor.cli import main
-from pictor.core.errors import InputError
+from pictor.core.errors import InputError, ModelError
 from pictor.data.picturebook.font import find_font
 from pictor.engine.reproduce import reproduce
 from pictor.engine.studio import load
@@ -219,6 +219,27 @@ def test_a_run_draws_the_same_pictures_on_both_runtimes(style: str, tmp_path: Pa
         graph.generate("a red apple")
     with pytest.raises(InputError):
         graph.generate(size=(64, 64))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"style": ["r3gan"]},
+        {"style": "other"},
+        {"noise": 10**11},
+        {"noise": True},
+        {"channels": [64, -8]},
+        {"channels": [64, 8.5]},
+        {"channels": [8] * 20},
+        {"channels": []},
+    ],
+)
+def test_a_damaged_generator_is_one_error(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    objective().save_draft(tmp_path)
+    file = tmp_path / "generator" / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | wrong))
+    with pytest.raises(ModelError, match="of no generator"):
+        load(tmp_path)
 
 
 def test_the_command_line_measures_a_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

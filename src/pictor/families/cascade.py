@@ -15,7 +15,6 @@ Legend of array shapes: B pictures, H, W pixels.
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,6 +41,7 @@ if TYPE_CHECKING:
 
 BASE, SUPER_RESOLUTION = "base", "super_resolution"
 _MAX_SCALE, _MAX_STEPS, _MAX_SPREAD = 16, 1000, 10.0
+_PATCHES, _MAX_LEVELS = (1, 2, 4), 6
 
 
 def _call(network: Any, inputs: Tensors) -> Tensors:
@@ -96,12 +96,13 @@ def open_cascade(folder: Path, index: Mapping[str, Any], how: Opening) -> Bundle
     weights = find_weights(folder / SUPER_RESOLUTION)
     for file in weights:
         read_header(file)
-    module = TorchModule(folder, SECOND_STAGE, device=how.device, dtype=how.dtype)
     patch, coarsest = _places(folder / SUPER_RESOLUTION / "config.json")
-    second = _second_stage(folder, module, patch)
+    # It is small, and its class in diffusers makes float32 of its second time whatever it computes in.
+    module = TorchModule(folder, SECOND_STAGE, device=how.device, dtype="float32")
+    second = _second_stage(folder, module, patch, coarsest)
     return dataclasses.replace(
         base,
-        traits=_traits(folder, base.traits, second.scale, coarsest),
+        traits=_traits(folder, base.traits, second.scale),
         autoencoder=_LargeAutoencoder(base.autoencoder, second),
         hash_weights=lambda: hash_weights(folder, sorted(folder.rglob("*.safetensors"))),
         backend="torch",
@@ -116,17 +117,19 @@ def _places(file: Path) -> tuple[int, int]:
     """
     config = read_json(file)
     channels, levels = config.get("in_channels"), config.get("block_out_channels")
-    patch = math.isqrt(channels // 6) if isinstance(channels, int) and channels > 0 else 0
-    if not patch or channels != 6 * patch**2 or not isinstance(levels, list) or not levels:
+    patch = next((patch for patch in _PATCHES if channels == 6 * patch**2), 0)
+    count = len(levels) if isinstance(levels, list) else 0
+    if not patch or not 0 < count <= _MAX_LEVELS:
         raise ModelError(
             f"{file} is of no second stage",
-            expected="in_channels, 6 times a square, and block_out_channels",
+            expected=f"in_channels of 6 times the square of {', '.join(map(str, _PATCHES))}, and "
+            f"block_out_channels of 1 to {_MAX_LEVELS} levels",
             param="model",
         )
-    return patch, patch * 2 ** (len(levels) - 1)
+    return patch, patch * 2 ** (count - 1)
 
 
-def _second_stage(folder: Path, module: Module, patch: int) -> SuperResolution:
+def _second_stage(folder: Path, module: Module, patch: int, coarsest: int) -> SuperResolution:
     file = folder / "pictor.json"
     schedule = read_schedule(folder / "scheduler" / "scheduler_config.json")
     try:
@@ -156,16 +159,16 @@ def _second_stage(folder: Path, module: Module, patch: int) -> SuperResolution:
         path=schedule.path,
         prediction=schedule.prediction,
         scale=scale,
+        multiple=coarsest,
         spread=spread,
         augmentation=share,
         num_steps=steps,
     )
 
 
-def _traits(folder: Path, base: Traits, scale: int, coarsest: int) -> Traits:
-    """The base's, of pictures so many times larger, whose sides are whole numbers of coarsest places."""
+def _traits(folder: Path, base: Traits, scale: int) -> Traits:
+    """The base's, of pictures so many times larger."""
     path_of_size = base.path_of_size
-    stride = math.lcm(scale * base.stride, coarsest)
     width, height = base.defaults.size
     return dataclasses.replace(
         base,
@@ -173,9 +176,9 @@ def _traits(folder: Path, base: Traits, scale: int, coarsest: int) -> Traits:
         # A control network looks at small pictures, and the engine would show it large ones.
         abilities=base.abilities - {"control", "enlarge"},
         latent_stride=scale * base.latent_stride,
-        stride=stride,
-        min_side=-(-scale * base.min_side // stride) * stride,
-        max_side=scale * base.max_side // stride * stride,
+        stride=scale * base.stride,
+        min_side=scale * base.min_side,
+        max_side=scale * base.max_side,
         path_of_size=None
         if path_of_size is None
         else lambda size: path_of_size((size[0] // scale, size[1] // scale)),

@@ -22,7 +22,7 @@ from pictor.families.parts.vectors import VectorDecoder, vector_traits
 
 PIPELINE = "PictorGenerator"
 """The `_class_name` in model_index.json."""
-_MAX_LEVELS = 8
+_MAX_LEVELS, _MOST = 8, 8192
 _FINEST = {"r3gan": 1, "dcgan": 2}
 """Of each style, pixels along each side of a place of the generator's last level."""
 
@@ -76,16 +76,19 @@ def _shape(file: Path) -> tuple[int, int]:
         ModelError: it is damaged.
     """
     config = read_json(file)
-    noise, channels, style = (config.get(key) for key in ("noise", "channels", "style"))
-    levels = len(channels) if isinstance(channels, list) else 0
-    if type(noise) is not int or style not in _FINEST or not 0 < levels <= _MAX_LEVELS:
+    noise: Any = config.get("noise")
+    channels: Any = config.get("channels")
+    style: Any = config.get("style")
+    counts = [noise, *channels] if isinstance(channels, list) else []
+    known = isinstance(style, str) and style in _FINEST and 1 < len(counts) <= 1 + _MAX_LEVELS
+    if not known or not all(type(count) is int and 0 < count <= _MOST for count in counts):
         raise ModelError(
             f"{file} is of no generator that Pictor knows",
-            expected=f"noise, a whole number, the style {' or '.join(_FINEST)}, and channels of 1 to "
-            f"{_MAX_LEVELS} levels",
+            expected=f"the style {' or '.join(_FINEST)}, noise, and channels of 1 to {_MAX_LEVELS} levels, "
+            f"numbers from 1 to {_MOST}",
             param="model",
         )
-    return noise, 4 * 2 ** (levels - 1) * _FINEST[style]
+    return noise, 4 * 2 ** (len(channels) - 1) * _FINEST[style]
 
 
 FAMILY = Family(

@@ -75,6 +75,8 @@ class SuperResolution:
     path: VPPath
     prediction: str
     scale: int
+    multiple: int
+    """What `run` needs sides to be multiples of, in pixels; pictures of other sides are filled up for it."""
     spread: float
     """What differences are divided by before they are noised."""
     augmentation: float
@@ -96,7 +98,7 @@ class SuperResolution:
 
         def denoise(x: Any, levels: Sequence[Level], _rows: Sequence[int]) -> Any:
             times = np.array([level.time for level in levels])
-            out = self.run(np.concatenate([x, like_13HW], axis=1), times, np.full_like(times, told.time))
+            out = self._filled(np.concatenate([x, like_13HW], axis=1), times, np.full_like(times, told.time))
             return x0_from_output(self.prediction, x, out, levels).clip(least, most)
 
         levels = trailing(self.path, self.num_steps)
@@ -111,3 +113,9 @@ class SuperResolution:
         )
         large: Array = plain_13HW + np.float32(self.spread) * difference
         return large.clip(-1, 1)
+
+    def _filled(self, x_16HW: Array, time: NDArray[np.float64], told: NDArray[np.float64]) -> Array:
+        height, width = x_16HW.shape[2:]
+        below, right = (-side % self.multiple for side in (height, width))
+        whole = np.pad(x_16HW, [(0, 0), (0, 0), (0, below), (0, right)], "symmetric")
+        return self.run(whole, time, told)[:, :, :height, :width]

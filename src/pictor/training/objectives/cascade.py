@@ -119,23 +119,17 @@ class CascadeObjective:
                 remedy="Name such a model with --base, or another size.",
                 param="objective.base",
             )
-        coarsest = config.patch * 2 ** (len(config.channels) - 1)
-        if config.crop > config.size or config.crop % math.lcm(coarsest, self.scale):
+        self.coarsest = config.patch * 2 ** (len(config.channels) - 1)
+        pictures = config.pictures(config.size, seed, self.scale)
+        largest, multiple = min(map(min, pictures.sizes)), math.lcm(self.coarsest, self.scale)
+        if config.crop > largest or config.crop % multiple:
             raise InputError(
                 f"crop is {config.crop}",
-                expected=f"at most {config.size}, and a multiple of {math.lcm(coarsest, self.scale)}",
+                expected=f"at most {largest}, and a multiple of {multiple}",
                 param="objective.crop",
             )
-        if config.size % coarsest:
-            raise InputError(
-                f"size is {config.size}", expected=f"a multiple of {coarsest}", param="objective.size"
-            )
         self.source = LargeCrops(
-            pictures=config.pictures(config.size, seed, math.lcm(coarsest, self.scale)),
-            seed=seed,
-            scale=self.scale,
-            side=config.crop,
-            each=config.crops,
+            pictures=pictures, seed=seed, scale=self.scale, side=config.crop, each=config.crops
         )
         self.module = SecondStage(config)
         self.noising = Noising(config)
@@ -199,6 +193,7 @@ class CascadeObjective:
             path=self.noising.path,
             prediction=self.config.prediction,
             scale=self.scale,
+            multiple=self.coarsest,
             spread=self.spread,
             augmentation=self.config.augmentation,
             num_steps=self.config.num_steps,
