@@ -279,3 +279,12 @@ def test_the_shipped_recipe_is_one(tmp_path: Path) -> None:
     model.mkdir()
     made.save_draft(model)  # type: ignore[attr-defined]
     assert json.loads((model / "pictor.json").read_text())["picturebook"]["mix"]["things"][0] == "apple"
+
+
+def test_copies_of_a_picture_are_no_lack_of_variety() -> None:
+    torch.manual_seed(0)
+    few = torch.rand(3, 3, 8, 8)
+    shown = few.repeat(4, 1, 1, 1)
+    assert float(diversity(torch.rand(12, 3, 8, 8), shown)) == pytest.approx(1.0, abs=0.4)
+    assert float(diversity(few[:1].repeat(12, 1, 1, 1), shown)) == 0.0
+    assert float(diversity(torch.rand(2, 3, 8, 8), few[:1].repeat(2, 1, 1, 1))) == 1.0

@@ -208,6 +208,29 @@ def test_pictures_without_words_are_refused(base, few, tmp_path, capsys):
     assert "none of 4 pictures has a caption" in capsys.readouterr().err
 
 
+def test_what_reads_no_words_needs_none(few, tmp_path, capsys):
+    """And one is told of pictures that are enlarged, and of a run that only begins."""
+    for number in range(4):
+        (few / f"{number}.txt").unlink()
+        Image.new("RGB", (40, 40), (10, 60 * number, 200)).save(few / f"{number}.png")
+    run = tmp_path / "run"
+    command = ["train", "--kind", "vae", "--data", str(few), "--run", str(run), "--resume", "--minutes", "0.01"]
+    assert main(command) == 0
+    err = capsys.readouterr().err
+    assert f"{run} has nothing to go on from" in err
+    assert "enlarged to 64 pixels: 4 of 4" in err
+
+
+def test_pictures_that_are_none_are_told_at_once(tmp_path, capsys):
+    folder = tmp_path / "broken"
+    folder.mkdir()
+    (folder / "0.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
+    (folder / "0.txt").write_text("a red apple")
+    assert main(["data", "prepare", str(folder), "--out", str(tmp_path / "out"), "--size", "64"]) == 2
+    assert "none of 1 pictures can be used" in capsys.readouterr().err
+    assert "0.png" in (tmp_path / "out" / "left-out.jsonl").read_text()
+
+
 def test_finetuning_begins_with_the_base(base, prepared):
     from safetensors.torch import load_file
 

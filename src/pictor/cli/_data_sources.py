@@ -88,8 +88,8 @@ class Rate:
             return
         self._last = clock
         rate = (done - self._first) / max(clock - self._begun, 1e-9)
-        rest = f", {(count - done) / rate / 60:.1f} min left" if rate > 0 else ""
-        line = f"{done}/{count} pictures, {rate:.0f}/s{rest}"
+        speed = f", {rate:.0f}/s, {(count - done) / rate / 60:.1f} min left" if rate > 0 else ""
+        line = f"{done}/{count} pictures{speed}"
         terminal = sys.stderr.isatty()
         print(
             f"\r\x1b[K{line}" if terminal else line, end="" if terminal else "\n", file=sys.stderr, flush=True

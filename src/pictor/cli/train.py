@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,6 +17,8 @@ from pictor.core.errors import InputError, MissingExtraError
 from pictor.training.kinds import kind_names, recipe_of_kind
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pictor.data.sources.registry import Opened
     from pictor.training.recipe import Recipe
 
@@ -95,14 +97,18 @@ def train(
         named = tuple(dict.fromkeys([*resolved.track, *track]))
         resolved = resolved.model_copy(update={"track": named})
     try:
+        from pictor.training.checkpoints import latest_checkpoint
         from pictor.training.engines import training_by
         from pictor.training.processes import leads
+        from pictor.training.run_files import CHECKPOINTS
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("pictor"):
             raise
         raise MissingExtraError(f"training needs {error.name}") from error
 
     first = leads()
+    if first and resume and latest_checkpoint(folder / CHECKPOINTS) is None:
+        print(f"note: {folder} has nothing to go on from; it begins", file=sys.stderr)
     stop = _StopOnSignal(first)
     show = TrainingLines()
     try:
@@ -210,7 +216,7 @@ def _recipe(
     sources = _opened(data)
     wished = _recipe_of(kind, folder, base, device)  # wrong wishes are told before pictures are prepared
     with held(folder):
-        pictures = _prepared(sources, folder / "data", wished.objective["size"])
+        pictures = _prepared(sources, folder / "data", wished.objective)
     return _recipe_of(kind, pictures, base, device), folder
 
 
@@ -242,23 +248,33 @@ def _opened(data: list[str]) -> list[Opened]:
     return opened(data)
 
 
-def _prepared(sources: list[Opened], out: Path, size: int) -> Path:
+def _prepared(sources: list[Opened], out: Path, objective: Mapping[str, Any]) -> Path:
     """The folder that the pictures are prepared in.
 
     Raises:
-        InputError: no picture has a caption.
+        InputError: none can be read; or what is trained reads words, and no picture has a caption.
     """
     from pictor.cli._data_sources import terms
     from pictor.data.buckets import Buckets
     from pictor.data.prepare import Settings, prepare
+    from pictor.training.kinds import reads_words
 
+    size = objective["size"]
     few = sum(len(entry.source) for entry in sources) < _FEW
     # Of few pictures none can be spared for validation.
     settings = Settings(buckets=Buckets.square(size), margin=size // 16, val=0.0 if few else 0.02)
     with terms(None) as how:
         summary = prepare(sources, out, settings, how)
     if summary["left_out"]:
-        print(f"{out / 'left-out.jsonl'} names {summary['left_out']} pictures left out", file=sys.stderr)
+        print(f"warning: left out: {summary['left_out']}; see {out / 'left-out.jsonl'}", file=sys.stderr)
+    if enlarged := sum(summary["enlarged"].values()):
+        print(
+            f"warning: enlarged to {size} pixels: {enlarged} of {summary['prepared']} pictures, which show no"
+            " more than they did",
+            file=sys.stderr,
+        )
+    if not reads_words(objective):
+        return out
     if summary["without_caption"] == summary["prepared"]:
         raise InputError(
             f"none of {summary['prepared']} pictures has a caption",

@@ -151,6 +151,13 @@ def _prepared(
     }
     with whole_file(out / SUMMARY) as file:
         file.write(json_text(summary, indent=1))
+    if not summary["prepared"]:
+        raise InputError(
+            f"none of {total} pictures can be used",
+            expected="pictures that can be read",
+            remedy=f"{out / 'left-out.jsonl'} says what is wrong with each.",
+            param="sources",
+        )
     return summary
 
 

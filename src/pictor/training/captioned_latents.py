@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
@@ -75,6 +75,9 @@ VariationTable = Annotated[Variation, BeforeValidator(_variation)]
 class CorpusKeys(Strict):
     """Keys of the [objective] table that say what is shown."""
 
+    reads_words: ClassVar[bool] = True
+    """False for objectives that learn from pictures alone, which then need no captions."""
+
     data: Path | None = None
     """Folder that `pictor data prepare` wrote; without it the picturebook is drawn."""
     data_identity: str | None = None
@@ -94,6 +97,8 @@ class CorpusKeys(Strict):
             raise ValueError("mix and font are the picturebook's, and data is given")
         if self.data is None and self.variation != Variation():
             raise ValueError("variation is of the pictures of data, and none is given")
+        if not self.reads_words and "empty_captions" in self.model_fields_set:
+            raise ValueError("empty_captions is of words, which this objective does not read")
         return self
 
     def pictures(self, size: int, seed: int, stride: int) -> Pictures:

@@ -83,6 +83,11 @@ class ContrastSamples:
     def _rng(self, number: int, purpose: int) -> np.random.Generator:
         return np.random.Generator(np.random.Philox(key=[self.seed, purpose], counter=[0, 0, 0, number]))
 
+    @property
+    def has_held_out(self) -> bool:
+        """Whether some of its pictures are never learnt from."""
+        return not isinstance(self.source, FolderPictures) or self.source.has_held_out
+
     def shown(self, numbers: Sequence[int], *, held_out: bool = False) -> Contrast:
         """Pictures by number; of those that are held out of one's own, each once."""
         if isinstance(self.source, FolderPictures):

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 from pictor.core.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pictor.training.recipe import Recipe
 
 _LOOKED_AT, _PREVIEWS = 60, 6
@@ -89,11 +91,9 @@ def _filled(table: dict[str, Any], base: Path | None) -> dict[str, Any]:
 def _shown(kind: str, objective: dict[str, Any], data: Path) -> dict[str, Any]:
     """Let an objective show these pictures; what else the recipe is to say of them."""
     from pictor.data.prepare import SUMMARY
-    from pictor.training import objectives
     from pictor.training.pictures import identity
 
-    keys = import_module(f"{objectives.__name__}.{objective['kind']}").Config.model_fields
-    if "data" not in keys:
+    if "data" not in _config(objective).model_fields:
         raise InputError(
             f"{kind} learns from the picturebook alone",
             expected="a kind that learns from pictures of one's own",
@@ -108,6 +108,17 @@ def _shown(kind: str, objective: dict[str, Any], data: Path) -> dict[str, Any]:
     objective["data_identity"] = identity(data)
     prompts = _first_captions(data)
     return {"preview_prompts": prompts} if prompts else {}
+
+
+def reads_words(objective: Mapping[str, Any]) -> bool:
+    """Whether what this [objective] table trains learns from captions, too."""
+    return bool(getattr(_config(objective), "reads_words", True))
+
+
+def _config(objective: Mapping[str, Any]) -> Any:
+    from pictor.training import objectives
+
+    return import_module(f"{objectives.__name__}.{objective['kind']}").Config
 
 
 def _first_captions(data: Path) -> list[str]:

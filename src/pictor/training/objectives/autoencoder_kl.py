@@ -22,7 +22,7 @@ import dataclasses
 import json
 import math
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -69,6 +69,7 @@ class Adversary(Strict):
 class Config(CorpusKeys):
     """Keys of the recipe's [objective] table."""
 
+    reads_words: ClassVar[bool] = False
     size: int = Field(64, ge=32, le=512)
     """Side of the pictures in pixels, a multiple of the factor."""
     factor: Literal[4, 8] = 4
@@ -84,8 +85,6 @@ class Config(CorpusKeys):
     structure: float = Field(0.1, ge=0)
     """Weight of 1 - SSIM."""
     adversary: Adversary | None = None
-    empty_captions: float = Field(1.0, ge=1, le=1)
-    """All: it learns without words."""
 
     @model_validator(mode="after")
     def _levels(self) -> Config:

@@ -17,14 +17,14 @@ import json
 import math
 import shutil
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from diffusers import UNet2DModel
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import nn
 
 from pictor.backends.torch import quiet
@@ -50,6 +50,7 @@ _DEVIATION = 0.5
 class Config(NoisingKeys, CorpusKeys):
     """Keys of the recipe's [objective] table."""
 
+    reads_words: ClassVar[bool] = False
     base: Path
     """Folder of the model of small pictures."""
     size: int = Field(256, ge=32, le=1024, multiple_of=8)
@@ -70,12 +71,6 @@ class Config(NoisingKeys, CorpusKeys):
     """The level that the saved model's own are noised to."""
     num_steps: int = Field(16, ge=1, le=1000)
     """Of the saved model's second stage."""
-
-    @model_validator(mode="after")
-    def _reads_no_words(self) -> Self:
-        if "empty_captions" in self.model_fields_set:
-            raise ValueError("empty_captions is of words, which the second stage does not read")
-        return self
 
 
 class SecondStage(nn.Module):

@@ -256,18 +256,19 @@ class ContrastiveObjective:
         return loss + self.config.phrase_weight * torch.stack(list(groups.values())).sum(), figures
 
     def validate(self) -> dict[str, float]:
-        """On held-out pictures and their captions: for how many is one of the 1 or 5 best true, both ways?
+        """For how many pictures and captions is one of the 1 or 5 best true, both ways?
 
-        On the picturebook also: is the true caption above the nearly right one, and are an object and its
-        colour told among all (zero-shot)?
+        Of held-out ones, or of seen ones where none were held out. On the picturebook also: is the true
+        caption above the nearly right one, and are an object and its colour told among all (zero-shot)?
         """
         shown = self.samples.shown(range(_VALIDATION), held_out=True)
         count = len(shown.pictures)
         seen = self._seen(shown.pictures)
         logits = self.module.logits(seen, self._embedded(shown.captions)).cpu()
         labels = torch.from_numpy(shown.labels)
+        kind = "held_out" if self.samples.has_held_out else "seen"
         figures = {
-            f"held_out_{name}_recall_at_{k}": _recall(one, right, k)
+            f"{kind}_{name}_recall_at_{k}": _recall(one, right, k)
             for name, one, right in (
                 ("caption", logits[:, :count], labels[:, :count]),
                 ("picture", logits[:, :count].T, labels[:, :count].T),

@@ -25,7 +25,7 @@ import copy
 import json
 import math
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -57,6 +57,7 @@ _SETTLING = 16
 class Config(CorpusKeys):
     """Keys of the recipe's [objective] table."""
 
+    reads_words: ClassVar[bool] = False
     size: Literal[32, 64, 128] = 64
     """Side of the pictures in pixels."""
     noise: int = Field(100, ge=1, le=1024)
@@ -71,8 +72,6 @@ class Config(CorpusKeys):
     """Share of each batch that the penalties are taken of: their expectation stays, their cost falls."""
     generator_rate: float = Field(1.0, gt=0)
     """Factor on the learning rate for the generator."""
-    empty_captions: float = Field(1.0, ge=1, le=1)
-    """All: it learns without words."""
 
     @model_validator(mode="after")
     def _of_one_style(self) -> Config:
@@ -252,15 +251,16 @@ def _judgement(of_real_B: torch.Tensor, of_drawn_B: torch.Tensor) -> dict[str, t
 def diversity(drawn_B3HW: torch.Tensor, real_B3HW: torch.Tensor) -> torch.Tensor:
     """How far drawn pictures are from the nearest of the others, beside the same of as many real ones.
 
-    1 is as varied as real ones, 0 is all alike; of one picture it is no number. Both are compared coarsely,
-    so that grain does not pass for variety.
+    1 is as varied as real ones, 0 is all alike; of fewer than two different real ones it is 1, as there is
+    nothing to be told. Both are compared coarsely, so that grain does not pass for variety.
     """
-
-    apart = [
-        _distances(image, image).fill_diagonal_(float("inf")).amin(1).mean()
-        for image in (drawn_B3HW, real_B3HW)
-    ]
-    return apart[0] / apart[1]
+    drawn, real = (_distances(image, image).fill_diagonal_(float("inf")) for image in (drawn_B3HW, real_B3HW))
+    # A small folder's pictures are shown several times in a batch.
+    nearest = real.masked_fill(real == 0, float("inf")).amin(1)
+    known = nearest.isfinite()
+    if not known.any():
+        return torch.ones_like(nearest[0])
+    return drawn.amin(1).mean() / nearest[known].mean()
 
 
 @torch.no_grad()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -36,6 +36,7 @@ _SPREAD = 0.8
 class Config(CorpusKeys):
     """Keys of the recipe's [objective] table."""
 
+    reads_words: ClassVar[bool] = False
     size: int = Field(64, ge=16, le=512, multiple_of=8)
     """Side of the pictures in pixels."""
     levels: tuple[int, ...] = Field((8, 8, 8, 5, 5), min_length=1, max_length=8)
@@ -53,8 +54,6 @@ class Config(CorpusKeys):
             raise ValueError("levels need 2 or more each")
         if min(self.blocks) < 0:
             raise ValueError("blocks are 0 or more each")
-        if "empty_captions" in self.model_fields_set:
-            raise ValueError("empty_captions is given, and picture tokens read no captions")
         return self
 
 

@@ -18,7 +18,7 @@ import copy
 import json
 import math
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field, model_validator
@@ -49,6 +49,7 @@ arXiv:1509.00519)."""
 class Config(CorpusKeys):
     """Keys of the recipe's [objective] table."""
 
+    reads_words: ClassVar[bool] = False
     size: int = Field(64, ge=16, le=256)
     """Side of the pictures in pixels, a multiple of 2 to the power of the number of levels."""
     numbers: int = Field(64, ge=1, le=1024)
@@ -65,8 +66,6 @@ class Config(CorpusKeys):
     """Weight of the divergence from the prior."""
     warm_up: int = Field(0, ge=0)
     """Samples over which beta rises from 0."""
-    empty_captions: float = Field(1.0, ge=1, le=1)
-    """All: it learns without words."""
 
     @model_validator(mode="after")
     def _in_range(self) -> Config:
