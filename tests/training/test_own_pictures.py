@@ -214,8 +214,8 @@ def test_what_reads_no_words_needs_none(few, tmp_path, capsys):
         (few / f"{number}.txt").unlink()
         Image.new("RGB", (40, 40), (10, 60 * number, 200)).save(few / f"{number}.png")
     run = tmp_path / "run"
-    command = ["train", "--kind", "vae", "--data", str(few), "--run", str(run), "--resume", "--minutes", "0.01"]
-    assert main(command) == 0
+    command = ["train", "--kind", "vae", "--data", str(few), "--run", str(run)]
+    assert main([*command, "--resume", "--minutes", "0.01"]) == 0
     err = capsys.readouterr().err
     assert f"{run} has nothing to go on from" in err
     assert "enlarged to 64 pixels: 4 of 4" in err
