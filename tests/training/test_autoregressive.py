@@ -306,7 +306,7 @@ def test_recipes_that_cannot_be_are_refused(runs: Path, seeing: Path, tmp_path: 
     tokens = str(runs / "tokens" / "model")
     with pytest.raises(InputError, match="levels need 2"):
         build(TOKENS | {"levels": [4, 1]}, 0)
-    with pytest.raises(InputError, match="read no captions"):
+    with pytest.raises(InputError, match="which this objective does not read"):
         build(TOKENS | {"empty_captions": 0.5}, 0)
     with pytest.raises(InputError, match="holds no picture tokens"):
         build(WRITER | {"picture_tokens": str(seeing)}, 0)
