@@ -16,7 +16,7 @@ from pictor.data.picturebook.font import find_font
 torch = pytest.importorskip("torch")
 
 import pictor
-from pictor.families.parts.cascading import SuperResolution, enlarged, shrunk, shuffled, unshuffled
+from pictor.families.parts.cascading import SuperResolution, enlarged, shrunk
 from pictor.training.objectives import build, cascade
 
 try:
@@ -65,29 +65,18 @@ def test_the_second_stage_finds_what_a_perfect_network_knows() -> None:
     assert np.abs(seen[-1][0] - enlarged(small, 2)).std() > 0.3
 
 
+def answering(run: Any, **options: Any) -> SuperResolution:
+    """A second stage whose network answers with x0."""
+    usual = {"multiple": 1, "spread": 0.5, "augmentation": 0.1, "num_steps": 2}
+    return SuperResolution(run=run, path=vp_cosine(50), prediction="x0", **(usual | options))
+
+
 def test_a_picture_does_not_depend_on_its_neighbours() -> None:
-    stage = SuperResolution(
-        run=lambda x, time, told: x[:, 3:],
-        path=vp_cosine(50),
-        prediction="x0",
-        scale=4,
-        multiple=1,
-        spread=0.5,
-        augmentation=0.1,
-        num_steps=2,
-    )
+    stage = answering(lambda x, time, told: x[:, 3:], scale=4)
     small = np.random.default_rng(1).uniform(-1, 1, (2, 3, 4, 6)).astype(np.float32)
     both = stage(small)
     assert both.shape == (2, 3, 16, 24)
     np.testing.assert_array_equal(both[1:], stage(small[1:]))
-
-
-@pytest.mark.parametrize("patch", [1, 2, 4])
-def test_squares_become_channels_as_torch_has_it(patch: int) -> None:
-    image = np.random.default_rng(2).standard_normal((2, 3, 8, 16)).astype(np.float32)
-    places = unshuffled(image, patch)
-    np.testing.assert_array_equal(places, torch.nn.functional.pixel_unshuffle(torch.from_numpy(image), patch))
-    np.testing.assert_array_equal(shuffled(places, patch), image)
 
 
 @pytest.mark.parametrize("patch", [1, 2, 4])
@@ -181,16 +170,7 @@ def test_pictures_of_any_sides_are_filled_up_for_the_network(table: dict[str, An
         seen.append(x.shape[2:])
         return 0 * x[:, :3]
 
-    stage = SuperResolution(
-        run=run,
-        path=vp_cosine(50),
-        prediction="x0",
-        scale=2,
-        multiple=16,
-        spread=0.5,
-        augmentation=0.0,
-        num_steps=1,
-    )
+    stage = answering(run, scale=2, multiple=16, augmentation=0.0, num_steps=1)
     small = np.random.default_rng(1).uniform(-0.5, 0.5, (1, 3, 5, 17)).astype(np.float32)
     np.testing.assert_allclose(stage(small), enlarged(small, 2), atol=1e-6)
     assert seen == [(16, 48)]

@@ -30,28 +30,24 @@ _SPREAD = 0.02
 """Of DCGAN's weights at first."""
 
 
-def _rectifier(style: str) -> nn.Module:
-    """What follows on each layer of a generator."""
-    return nn.ReLU() if style == "dcgan" else nn.LeakyReLU(_SLOPE)
+def _normalised(channels: int, style: str) -> list[nn.Module]:
+    """What each layer of a generator is given by the one before it."""
+    return [nn.BatchNorm2d(channels), nn.ReLU() if style == "dcgan" else nn.LeakyReLU(_SLOPE)]
 
 
 def _up(channels: Sequence[int], style: str) -> nn.Sequential:
     layers: list[nn.Module] = []
-    strided = (*channels, 3) if style == "dcgan" else channels
-    for inner, outer in pairwise(strided):
-        layers += [nn.BatchNorm2d(inner), _rectifier(style), nn.ConvTranspose2d(inner, outer, 4, 2, 1)]
-    if style != "dcgan":
-        width = channels[-1]
-        layers += [nn.BatchNorm2d(width), _rectifier(style), nn.Conv2d(width, 3, 3, padding=1)]
-    return nn.Sequential(*layers, nn.Tanh())
+    for inner, outer in pairwise(channels):
+        layers += [*_normalised(inner, style), nn.ConvTranspose2d(inner, outer, 4, 2, 1)]
+    finest = channels[-1]
+    last = nn.ConvTranspose2d(finest, 3, 4, 2, 1) if style == "dcgan" else nn.Conv2d(finest, 3, 3, 1, 1)
+    return nn.Sequential(*layers, *_normalised(finest, style), last, nn.Tanh())
 
 
 def _down(channels: Sequence[int], style: str) -> nn.Sequential:
     fine_first = channels[::-1]
-    if style == "dcgan":
-        layers: list[nn.Module] = [nn.Conv2d(3, fine_first[0], 4, 2, 1), nn.LeakyReLU(_SLOPE)]
-    else:
-        layers = [nn.Conv2d(3, fine_first[0], 3, padding=1), nn.LeakyReLU(_SLOPE)]
+    sides = (4, 2, 1) if style == "dcgan" else (3, 1, 1)  # of the kernel, of a step, of what is around
+    layers: list[nn.Module] = [nn.Conv2d(3, fine_first[0], *sides), nn.LeakyReLU(_SLOPE)]
     for inner, outer in pairwise(fine_first):
         layers.append(nn.Conv2d(inner, outer, 4, 2, 1))
         if style == "dcgan":

@@ -32,12 +32,12 @@ def with_enlarger(bundle: Bundle, folder: Path, how: Opening) -> Bundle:
     place = folder / ENLARGER.subfolder
     if not place.is_dir():
         return bundle
-    blocks, weights = read_blocks(place), find_weights(place)
+    blocks = read_blocks(place)
     # It is small, and in less than float32 pixels would not keep their bytes.
     module = _open(bundle, folder, ENLARGER, how, dtype="float32", lacking="does not enlarge by a network")
     if module is None:
         return bundle
-    enlarger = Enlarger(module, reach(blocks), lambda: hash_weights(folder, weights))
+    enlarger = Enlarger(module, reach(blocks), lambda: hash_weights(folder, find_weights(place)))
     return replace(bundle, traits=_able(bundle, "enlarge"), enlarge=enlarger)
 
 

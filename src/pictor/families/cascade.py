@@ -5,9 +5,8 @@ A folder holds a whole model of any family that denoises in `base/`, the network
 
     "super_resolution": {"scale": 4, "spread": 0.1, "augmentation": 0.1, "num_steps": 16}
 
-The second network sees squares of pixels as the channels of one place, as large as its inputs say (Shi et al.
-2016, arXiv:1609.05158). To the engine the second stage is the end of the decoder: whatever the base can be
-asked for comes out large.
+The second network sees squares of pixels (`pictor.backends.squares`). To the engine the second stage is the
+end of the decoder: whatever the base can be asked for comes out large.
 
 Legend of array shapes: B pictures, H, W pixels.
 """
@@ -26,7 +25,7 @@ from pictor.backends.weights import find_weights, read_header
 from pictor.core.errors import InputError, ModelError
 from pictor.core.levels import VPPath
 from pictor.families.bundle import Autoencoder, Bundle, Family, Opening
-from pictor.families.parts.cascading import SuperResolution, shrunk, shuffled, unshuffled
+from pictor.families.parts.cascading import SuperResolution, shrunk
 from pictor.families.parts.files import read_json
 from pictor.families.parts.hashes import hash_weights
 from pictor.families.parts.schedulers import read_schedule
@@ -45,8 +44,9 @@ _PATCHES, _MAX_LEVELS = (1, 2, 4), 6
 
 
 def _call(network: Any, inputs: Tensors) -> Tensors:
-    told = {"class_labels": inputs["class_labels"]}
-    return {"out_sample": network(inputs["sample"], inputs["timestep"], **told).sample}
+    from pictor.backends.squares import by_squares
+
+    return {"out_sample": by_squares(network, inputs["sample"], inputs["timestep"], inputs["class_labels"])}
 
 
 SECOND_STAGE = Part(
@@ -54,7 +54,7 @@ SECOND_STAGE = Part(
     subfolder=SUPER_RESOLUTION,
     library="diffusers",
     classes=("UNet2DModel",),
-    inputs={"sample": "BCHW", "timestep": "B", "class_labels": "B"},
+    inputs={"sample": "B6HW", "timestep": "B", "class_labels": "B"},
     outputs=("out_sample",),
     call=_call,
 )
@@ -96,10 +96,10 @@ def open_cascade(folder: Path, index: Mapping[str, Any], how: Opening) -> Bundle
     weights = find_weights(folder / SUPER_RESOLUTION)
     for file in weights:
         read_header(file)
-    patch, coarsest = _places(folder / SUPER_RESOLUTION / "config.json")
+    coarsest = _coarsest(folder / SUPER_RESOLUTION / "config.json")
     # It is small, and its class in diffusers makes float32 of its second time whatever it computes in.
     module = TorchModule(folder, SECOND_STAGE, device=how.device, dtype="float32")
-    second = _second_stage(folder, module, patch, coarsest)
+    second = _second_stage(folder, module, coarsest)
     return dataclasses.replace(
         base,
         traits=_traits(folder, base.traits, second.scale),
@@ -109,8 +109,8 @@ def open_cascade(folder: Path, index: Mapping[str, Any], how: Opening) -> Bundle
     )
 
 
-def _places(file: Path) -> tuple[int, int]:
-    """Pixels along each side of a place of the network's finest level, and of its coarsest.
+def _coarsest(file: Path) -> int:
+    """Pixels along each side of a place of the network's coarsest level.
 
     Raises:
         ModelError: the configuration is damaged, or of another network.
@@ -126,10 +126,10 @@ def _places(file: Path) -> tuple[int, int]:
             f"block_out_channels of 1 to {_MAX_LEVELS} levels",
             param="model",
         )
-    return patch, patch * 2 ** (count - 1)
+    return patch << (count - 1)
 
 
-def _second_stage(folder: Path, module: Module, patch: int, coarsest: int) -> SuperResolution:
+def _second_stage(folder: Path, module: Module, coarsest: int) -> SuperResolution:
     file = folder / "pictor.json"
     schedule = read_schedule(folder / "scheduler" / "scheduler_config.json")
     try:
@@ -151,8 +151,7 @@ def _second_stage(folder: Path, module: Module, patch: int, coarsest: int) -> Su
     def run(
         x_B6HW: NDArray[np.float32], time_B: NDArray[np.float64], told_B: NDArray[np.float64]
     ) -> NDArray[np.float32]:
-        places = unshuffled(x_B6HW, patch)
-        return shuffled(module.run(sample=places, timestep=time_B, class_labels=told_B)["out_sample"], patch)
+        return module.run(sample=x_B6HW, timestep=time_B, class_labels=told_B)["out_sample"]
 
     return SuperResolution(
         run=run,

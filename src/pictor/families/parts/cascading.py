@@ -43,20 +43,6 @@ def shrunk(image_BCHW: Array, scale: int) -> Array:
     return _resized(image_BCHW, (image_BCHW.shape[3] // scale, image_BCHW.shape[2] // scale))
 
 
-def unshuffled(image_BCHW: Array, patch: int) -> Array:
-    """Squares of pixels as channels of one place, [B, C * patch^2, H / patch, W / patch]."""
-    batch, channels, height, width = image_BCHW.shape
-    parts = image_BCHW.reshape(batch, channels, height // patch, patch, width // patch, patch)
-    return parts.transpose(0, 1, 3, 5, 2, 4).reshape(batch, -1, height // patch, width // patch)
-
-
-def shuffled(places_BCHW: Array, patch: int) -> Array:
-    """What `unshuffled` makes, back."""
-    batch, _, height, width = places_BCHW.shape
-    parts = places_BCHW.reshape(batch, -1, patch, patch, height, width)
-    return parts.transpose(0, 1, 4, 2, 5, 3).reshape(batch, -1, height * patch, width * patch)
-
-
 def _resized(image_BCHW: Array, size: tuple[int, int]) -> Array:
     from PIL import Image
 

@@ -21,12 +21,12 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from diffusers import UNet2DModel
 from numpy.typing import NDArray
 from pydantic import Field
 from torch import nn
 
+from pictor.backends.squares import by_squares
 from pictor.backends.torch import quiet
 from pictor.core.errors import InputError
 from pictor.families.parts.cascading import SuperResolution, enlarged
@@ -79,11 +79,10 @@ class SecondStage(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         depth = len(config.channels)
-        self.patch = config.patch
         self.unet = UNet2DModel(
-            sample_size=config.size // self.patch,
-            in_channels=6 * self.patch**2,
-            out_channels=3 * self.patch**2,
+            sample_size=config.size // config.patch,
+            in_channels=6 * config.patch**2,
+            out_channels=3 * config.patch**2,
             block_out_channels=config.channels,
             layers_per_block=config.layers,
             down_block_types=("DownBlock2D",) * depth,
@@ -95,9 +94,7 @@ class SecondStage(nn.Module):
         )
 
     def forward(self, x_B6HW: torch.Tensor, time_B: torch.Tensor, told_B: torch.Tensor) -> torch.Tensor:
-        places = F.pixel_unshuffle(x_B6HW, self.patch)
-        out: torch.Tensor = self.unet(places, time_B, class_labels=told_B).sample
-        return F.pixel_shuffle(out.float(), self.patch)
+        return by_squares(self.unet, x_B6HW, time_B, told_B)
 
 
 class CascadeObjective:
