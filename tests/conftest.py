@@ -4,6 +4,7 @@ import hashlib
 import importlib.util
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -14,6 +15,10 @@ from filelock import FileLock
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # processes share the cores; torch is imported after this
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell that started the tests in the background has commands ignore Ctrl-C, and they what they start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 HERE = Path(__file__).parent
 
