@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pictor.backends.export import export_folder
 from pictor.core.errors import InputError, PictorError
 from pictor.training.loop import train
 from pictor.training.parcels import join_parcels, split_folder
@@ -29,8 +30,8 @@ STAGES = ("text-attributes", "autoencoder", "denoiser", "distillation")
 WHOLE = ("denoiser", "distillation")
 """Stages whose models are complete; the later one is the better."""
 
-_CONCLUDING = 0.75
-"""Minutes kept back for what follows a stage's last step: validation, export, packing. No stage is begun
+_CONCLUDING = 0.5
+"""Minutes kept back for what follows a stage's last step: validation, writing, packing. No stage is begun
 with less than as much on top."""
 _LINE_SECONDS = 20.0
 
@@ -52,6 +53,7 @@ class Options:
     out: Path
     minutes: float
     tiny: bool
+    unfinished: bool
     device: str
     drawers: int
 
@@ -101,29 +103,40 @@ class _Lines:
 def go_on(options: Options) -> bool:
     """Train until the minutes are over or nothing is left to do; true if nothing is."""
     started = time.monotonic()
-    kept_back = 0.0 if options.tiny else _CONCLUDING
     options.state.mkdir(parents=True, exist_ok=True)
     options.out.mkdir(parents=True, exist_ok=True)
     report: dict[str, object] = {}
-    done = True
+    done = False
+    try:
+        done = _stages(options, started, report)
+    finally:  # what there is, also where a stage fails
+        _pack(options)
+        _write(options.out / "progress.json", {"finished": done, "stages": report})
+    return done
+
+
+def _stages(options: Options, started: float, report: dict[str, object]) -> bool:
+    """Train what is not finished, stage after stage, and report of each; true if all are finished."""
+    kept_back = 0.0 if options.tiny else _CONCLUDING
     for stage in STAGES:
         marker = options.state / stage / "finished.json"
         if marker.is_file():
             report[stage] = json.loads(marker.read_text(encoding="utf-8"))
             continue
         left = options.minutes - (time.monotonic() - started) / 60 - kept_back
-        if left <= kept_back:
-            done = False
-            break
+        begun = (options.state / stage).is_dir()
+        if left <= kept_back and not (options.unfinished and begun):
+            return False
         lines = _Lines(stage)
         outcome = train(
             recipe_of(stage, options.state, options.tiny),
             options.state / stage,
-            minutes=left,
+            minutes=max(0.0, left),
             resume=True,
             device=options.device,
             drawers=options.drawers,
-            publish_unfinished=False,
+            publish_unfinished=options.unfinished,
+            graphs=False,
             on_progress=lines,
         )
         speed = lines.newest.samples_per_second if lines.newest else 0.0
@@ -134,22 +147,20 @@ def go_on(options: Options) -> bool:
             "figures": outcome.figures,
         }
         if not outcome.finished:
-            done = False
-            break
+            return False
         _write(marker, report[stage])
-    _pack(options)
-    _write(options.out / "progress.json", {"finished": done, "stages": report})
-    return done
+        _pack(options)  # a call that is killed later has brought this much
+    return True
 
 
 def _pack(options: Options) -> None:
     """Parcels of the best complete model so far, with the recipes and logs of all stages beside it."""
-    finished = [stage for stage in WHOLE if (options.state / stage / "finished.json").is_file()]
-    if not finished:
+    written = [stage for stage in WHOLE if (options.state / stage / "model").is_dir()]
+    if not written:
         return
     bundle = options.state / ".bundle"
     shutil.rmtree(bundle, ignore_errors=True)
-    shutil.copytree(options.state / finished[-1] / "model", bundle / "model", copy_function=os.link)
+    shutil.copytree(options.state / written[-1] / "model", bundle / "model", copy_function=os.link)
     for stage in STAGES:
         for name in ("recipe.json", "log.jsonl", "finished.json"):
             if (options.state / stage / name).is_file():
@@ -167,6 +178,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, help="folder for what is carried away")
     parser.add_argument("--minutes", type=float, default=9.0, help="length of this call")
     parser.add_argument("--scale", choices=("full", "tiny"), default="full", help="tiny rehearses on a CPU")
+    parser.add_argument("--unfinished", action="store_true", help="write a begun stage as far as it is")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--drawers", type=int, default=max(0, (os.cpu_count() or 1) - 1))
     parser.add_argument("--join", type=Path, metavar="OUT", help="put a model together again")
@@ -176,7 +188,9 @@ def main(argv: list[str] | None = None) -> int:
         if chosen.join or chosen.into:
             if not (chosen.join and chosen.into):
                 raise InputError("one of --join and --into is missing", expected="both")
-            print(join_parcels(chosen.join, chosen.into) / "model")
+            model = join_parcels(chosen.join, chosen.into) / "model"
+            export_folder(model)
+            print(model)
             return 0
         if not (chosen.state and chosen.out):
             raise InputError("--state or --out is missing", expected="both")
@@ -185,6 +199,7 @@ def main(argv: list[str] | None = None) -> int:
             out=chosen.out.resolve(),
             minutes=chosen.minutes,
             tiny=chosen.scale == "tiny",
+            unfinished=chosen.unfinished,
             device=chosen.device,
             drawers=chosen.drawers,
         )

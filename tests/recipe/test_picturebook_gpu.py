@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -17,6 +18,7 @@ pytest.importorskip("torch")
 
 from pictor.training.checkpoints import latest_checkpoint
 from pictor.training.objectives import autoencoder, caption_attributes
+from pictor.training.parcels import join_parcels
 
 try:
     find_font()
@@ -121,3 +123,31 @@ def test_wrong_calls_are_one_clear_line(
     assert run.main(["--join", str(tmp_path)]) == 2
     assert run.main(["--join", str(tmp_path), "--into", str(tmp_path / "model")]) == 2
     assert "cannot be read" in capsys.readouterr().err
+
+
+def test_a_stage_that_fails_or_ends_early_leaves_what_there_is(
+    run: ModuleType, rehearsed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The denoiser is finished; the distillation fails, and then is asked for as far as it is.
+
+    The last test: it does the end of the rehearsal again.
+    """
+    state, out = rehearsed / "state", tmp_path / "out"
+    (state / "distillation" / "finished.json").unlink()
+    shutil.rmtree(state / "distillation" / "model")
+    call = ["--state", str(state), "--out", str(out), "--scale", "tiny", "--device", "cpu", "--drawers", "0"]
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "train", _failing)
+        with pytest.raises(RuntimeError):
+            run.main(call)
+    model = join_parcels(out, tmp_path / "denoiser") / "model"
+    assert json.loads((model / "pictor.json").read_text())["defaults"]["num_steps"] > 2
+    assert not json.loads((out / "progress.json").read_text())["finished"]
+    assert run.main([*call, "--unfinished", "--minutes", "0"]) == 0
+    model = join_parcels(out, tmp_path / "student") / "model"
+    assert json.loads((model / "pictor.json").read_text())["defaults"]["num_steps"] == 2
+    assert not list(model.rglob("*.onnx"))
+
+
+def _failing(*args: object, **kwargs: object) -> None:
+    raise RuntimeError("the GPU is gone")

@@ -16,6 +16,7 @@ torch = pytest.importorskip("torch")
 from pictor.training.linear_code import read_linear_code
 from pictor.training.objectives import autoencoder as autoencoder_module
 from pictor.training.objectives import build
+from pictor.training.planes import planes
 
 try:
     find_font()
@@ -43,7 +44,7 @@ def made(**keys: Any) -> Any:
 
 def test_the_network_computes_the_code_that_training_uses() -> None:
     objective = made()
-    image = objective._pictures(0, 4)
+    image = planes(objective.batch(0, 4)["image"])
     with torch.no_grad():
         torch.testing.assert_close(
             objective.module.encoder(image), objective.encoder(image), atol=1e-4, rtol=0
@@ -64,7 +65,7 @@ def test_going_on_keeps_the_code_and_the_decoder(tmp_path: Path) -> None:
     for name, weight in first.module.state_dict().items():
         torch.testing.assert_close(onwards.module.state_dict()[name], weight)
     np.testing.assert_allclose(onwards.code.weight, first.code.weight, atol=1e-5)
-    image = first._pictures(0, 2)
+    image = planes(first.batch(0, 2)["image"])
     torch.testing.assert_close(onwards.encoder(image), first.encoder(image), atol=1e-4, rtol=0)
     assert abs(onwards.code.psnr - first.code.psnr) < 3
 
@@ -83,7 +84,7 @@ def test_sizes_that_do_not_fit_are_refused(wrong: dict[str, Any]) -> None:
 
 def test_an_encoder_that_is_no_linear_code_is_told() -> None:
     objective = made()
-    pictures = np.stack([objective.book.picture(i) for i in range(8)])
+    pictures = np.stack([objective.source.pictures.book.picture(i) for i in range(8)])
     with torch.no_grad():
         for layer in objective.module.encoder.modules():
             if isinstance(layer, torch.nn.Conv2d):

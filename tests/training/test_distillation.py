@@ -134,9 +134,9 @@ def test_the_teacher_is_guided_where_it_should_be() -> None:
     out = Teacher(net, 4.0, low=0.2, high=0.8).velocity(words, empty, captioned)(x, t)
     expected = torch.tensor([0.1 * 1.0, 0.2 * 2.0, 0.8 * (0.5 + 4 * (3.0 - 0.5)), 0.5 * 0.5])
     torch.testing.assert_close(out, expected[:, None, None, None].expand_as(x))
-    assert net.rows == 5
+    assert net.rows == 8
     Teacher(net, 1.0).velocity(words, empty, captioned)(x, t)
-    assert net.rows == 9
+    assert net.rows == 12
 
 
 @needs_font

@@ -126,7 +126,7 @@ def test_precision_is_that_of_the_computation_alone(
     assert outcome.finished
 
 
-def test_a_length_is_fitted_once_and_kept() -> None:
+def test_a_length_is_measured_until_the_rate_falls_and_then_kept() -> None:
     """100 samples a second after a slow first step; 10 minutes in all, 2 of them spent by an earlier call."""
     recipe = _recipe(samples=10**9, fit_minutes=10)
     length = Length(recipe, None, 120.0)
@@ -135,13 +135,26 @@ def test_a_length_is_fitted_once_and_kept() -> None:
     assert progress == [
         recipe.batch_size * round(s * 600 / e / 16) for s, e in ((16, 129), (208, 131), (1216, 141))
     ]
-    fitted = length.samples(2208, 31.0)
-    assert fitted == pytest.approx(2208 + 100 * (600 - 151), abs=16)
-    assert fitted % 16 == 0
-    assert length.samples(10_000, 600.0) == fitted == length.fitted
+    measured = length.samples(2208, 31.0)
+    assert measured == pytest.approx(2208 + 100 * (600 - 151), abs=16)
+    assert measured % 16 == 0
+    slower = length.samples(12_208, 231.0)
+    assert slower == pytest.approx(12_208 + 12_000 / 220 * (600 - 351), abs=16)
+    assert length.fitted is None
+    fitted = length.samples(22_208, 431.0)
+    assert length.samples(30_000, 600.0) == fitted == length.fitted
     assert Length(recipe, fitted, 151.0).samples(2208, 0.0) == fitted
     assert Length(_recipe(samples=500, fit_minutes=10), None, 0.0).samples(400, 1.0) == 500
     assert Length(_recipe(), None, 0.0).samples(50, 1e6) == 201
+
+
+def test_speed_is_measured_over_a_while_after_a_long_wait() -> None:
+    """The first look comes late: what the drawers had ready is no measure of them."""
+    length = Length(_recipe(samples=10**9, fit_minutes=10), None, 0.0)
+    length.samples(16, 60.0)
+    early = length.samples(16_000, 61.0)
+    assert length.fitted is None
+    assert early == 16 * round(16_000 * 600 / 61 / 16)
 
 
 def test_a_run_that_was_never_measured_ends_by_the_clock() -> None:
@@ -167,12 +180,12 @@ def test_a_fitted_run_ends_in_time_and_goes_on_with_its_number(
     assert not outcome.finished
     assert outcome.model is None
     assert not (tmp_path / "run" / "model").exists()
-    number = _record(tmp_path / "run")["fitted_samples"]
-    assert number == pytest.approx(240 * 16, rel=0.02)
+    assert _record(tmp_path / "run")["fitted_samples"] is None
     assert _record(tmp_path / "run")["seconds"] == pytest.approx(60, abs=1)
     outcome = train(fitted, tmp_path / "run", resume=True, on_progress=tick)
     assert outcome.finished
-    assert outcome.samples_seen == number
+    assert outcome.samples_seen == _record(tmp_path / "run")["fitted_samples"]
+    assert outcome.samples_seen == pytest.approx(240 * 16, rel=0.02)
     assert ticks[0] == pytest.approx(120, abs=3)
     shares = [p.samples_seen / p.samples for p in seen]
     assert max(b - a for a, b in pairwise(shares[1:])) < 0.02  # no jump when it is fixed

@@ -133,6 +133,20 @@ class CorpusKeys(Strict):
         return found
 
 
+class NoisedCorpusKeys(CorpusKeys):
+    """The same of objectives that noise what is shown."""
+
+    noisings: int = Field(1, ge=1, le=64)
+    """Samples that one drawn picture and its caption make, one after the other, each with a time and noise of
+    its own: for GPUs that denoise faster than processors draw."""
+
+    @model_validator(mode="after")
+    def _drawn_once(self) -> NoisedCorpusKeys:
+        if self.data is not None and self.noisings > 1:
+            raise ValueError("noisings is of drawn pictures, and data is given")
+        return self
+
+
 def downsampling(autoencoder: AutoencoderTiny | AutoencoderKL) -> int:
     """Pixels a latent, along each side."""
     config = autoencoder.config
@@ -155,6 +169,8 @@ class CaptionedPictures:
     draw_time: DrawTime
     further: tuple[CLIPTokenizer, ...] = ()
     """Of the text encoders after the first."""
+    noisings: int = 1
+    """Samples of each picture that is trained on, which share its pixels."""
     kept: Kept | None = None
     """Latents in the place of the pictures that are trained on."""
     read: Read | None = None
@@ -183,21 +199,32 @@ class CaptionedPictures:
         Returns:
             image [B, H, W, 3] uint8, or kept latents [B, C, h, w] float32; ids [B, T] int64, and by a second
             tokenizer ids_2, or where they are read already ids [B, T, D] and pooled [B, P], float32; t [B];
-            eps [B, C, h, w]; lot [B], uniform in [0, 1), for what else has to be decided of a sample.
+            eps [B, C, h, w]; lot [B], uniform in [0, 1), for what else has to be decided of a sample. Where
+            pictures make several samples, image [P, H, W, 3] and the one of each sample, picture [B].
         """
         pictures: list[NDArray[Any]] = []
-        texts, times, noises, lots = [], [], [], []
+        texts, times, noises, lots, places = [], [], [], [], []
+        noisings = 1 if held_out else self.noisings
         for number in range(first, first + count):
-            pixels, text, rng = self.pictures.shown(number, held_out)
+            shown, turn = divmod(number, noisings)
+            fresh = turn == 0 or number == first
+            if fresh:
+                pixels, text, rng = self.pictures.shown(shown, held_out)
+                streams = [rng, *(_stream_beside(rng, other) for other in range(1, noisings))]
+            rng = streams[turn]
             texts.append("" if rng.random() < self.empty_captions else text)
             times.append(self.draw_time(rng))
             rows, columns = (side // self.factor for side in pixels.shape[:2])
             noises.append(rng.standard_normal((self.channels, rows, columns), np.float32))
             lots.append(rng.random())
-            pictures.append(pixels if self.kept is None or held_out else self.kept(number, rng))
+            if fresh:
+                pictures.append(pixels if self.kept is None or held_out else self.kept(number, rng))
+            places.append(len(pictures) - 1)
         words = self.tokens(texts)
         if self.read is not None and not held_out:
             words = self.read(words)
+        if noisings > 1:
+            words["picture"] = np.array(places)
         return words | {
             "image": np.stack(pictures),
             "t": np.array(times, np.float32),
@@ -217,6 +244,18 @@ class CaptionedPictures:
     def batch(self, first: int, count: int, held_out: bool = False) -> Batch:
         """The same as tensors."""
         return {key: torch.from_numpy(array) for key, array in self(first, count, held_out).items()}
+
+
+def _stream_beside(rng: np.random.Generator, turn: int) -> np.random.Generator:
+    """Randomness that meets that of `rng` nowhere."""
+    philox: Any = rng.bit_generator
+    return np.random.Generator(philox.jumped(turn))
+
+
+def latents_of(batch: Batch, encoder: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+    """Latents [B, C, h, w] of each sample, where several may be of one picture."""
+    latents = encoder(batch["image"])
+    return latents[batch["picture"]] if "picture" in batch else latents
 
 
 class PictureEncoder(nn.Module):

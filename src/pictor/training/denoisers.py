@@ -19,8 +19,8 @@ from pictor.core.errors import InputError
 from pictor.training.attention import ready_to_train
 from pictor.training.captioned_latents import (
     CaptionedPictures,
-    CorpusKeys,
     DrawTime,
+    NoisedCorpusKeys,
     PictureEncoder,
     downsampling,
 )
@@ -34,7 +34,7 @@ _VALIDATION = 128
 _USUAL_CHANNELS = (96, 160)
 
 
-class DenoiserKeys(CorpusKeys):
+class DenoiserKeys(NoisedCorpusKeys):
     """Keys of the [objective] table that say what the network is like."""
 
     start: Path | None = None
@@ -243,6 +243,7 @@ class DenoisingObjective(Sourced[CaptionedPictures], ABC):
             channels=channels,
             factor=factor,
             empty_captions=keys.empty_captions,
+            noisings=keys.noisings,
             draw_time=draw_time,
         )
         self.module = Denoiser(ready_to_train(unet), words)

@@ -7,18 +7,27 @@ from pathlib import Path
 
 from pictor.backends.torch import quiet
 from pictor.training.checkpoints import publish
-from pictor.training.objectives import Objective
+from pictor.training.objectives import Objective, ShowsPictures
 from pictor.training.run_files import MODEL
 
 
-def publish_model(objective: Objective, run: Path) -> Path:
-    """Write the objective's network to `run/model`, replacing an older one."""
+def publish_model(objective: Objective, run: Path, *, graphs: bool = True) -> Path:
+    """Write the objective's network to `run/model`, replacing an older one.
+
+    Args:
+        objective: on the CPU.
+        run: the run's folder.
+        graphs: write what ONNX Runtime needs as well, where the objective writes such.
+    """
     final, temporary, old = run / MODEL, run / ".model-writing", run / ".model-old"
     for leftover in (temporary, old):
         shutil.rmtree(leftover, ignore_errors=True)
     temporary.mkdir(parents=True)
     with quiet():
-        objective.save(temporary)
+        if graphs or not isinstance(objective, ShowsPictures):
+            objective.save(temporary)
+        else:
+            objective.save_draft(temporary)
     if final.exists():
         final.rename(old)
     publish(temporary, final)

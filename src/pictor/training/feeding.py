@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
@@ -65,6 +65,8 @@ def batches(
 ) -> Iterator[Iterator[Batch]]:
     """Batches in order on the device, the next one fetched while the current one trains.
 
+    The block begins when the first one is there, so that starting the drawers is not taken for training.
+
     Args:
         objective: draws them in a thread where there are no drawers.
         draw: draws them in drawers; see `Drawers`.
@@ -85,11 +87,13 @@ def batches(
                 return None if job is None else moved(objective.batch(*job), device)
 
         pool = stack.enter_context(ThreadPoolExecutor(1))
+        first = pool.submit(fetch)
 
         def ahead() -> Iterator[Batch]:
-            pending = pool.submit(fetch)
+            pending = first
             while (batch := pending.result()) is not None:
                 pending = pool.submit(fetch)
                 yield batch
 
+        wait([first])
         yield ahead()

@@ -42,6 +42,7 @@ def train(
     drawers: int = 0,
     shard: bool = False,
     publish_unfinished: bool = True,
+    graphs: bool = True,
     on_kept: Callable[[str, int, int], None] | None = None,
     on_outlook: Callable[[Outlook], None] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
@@ -63,6 +64,8 @@ def train(
         drawers: processes that draw samples ahead, shared among `processes`; 0 draws in a thread.
         shard: let each process hold a share of weights, gradients, moments and averages only; see `sharding`.
         publish_unfinished: validate and write the model also where the minutes end the call before the run.
+        graphs: write the model with graphs for ONNX Runtime; without them, to be exported elsewhere, it is
+            written in seconds.
         on_kept: called with what is kept ("pictures" or "captions"), how many are and of how many, as latents
             and texts are made where the recipe wishes that; in rank 0 alone.
         on_outlook: called once before the first step with what the run is going to cost; in rank 0 alone.
@@ -83,6 +86,7 @@ def train(
         drawers=drawers,
         shard=shard,
         publish=publish_unfinished,
+        graphs=graphs,
         outlook=on_outlook is not None,
         started=time.monotonic(),
     )
@@ -148,8 +152,8 @@ def _go_on(session: Session, journal: Journal) -> Outcome:
         session.hooks.on_outlook(session.outlook)
     patient = session.device.type == "cuda"
     session.objective.module.train()
-    session.start_clocks()
     with session.batches() as coming:
+        session.start_clocks()
         while session.seen < session.samples:
             figures = session.step(coming)
             wish: int = session.wish()

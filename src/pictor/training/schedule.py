@@ -6,8 +6,8 @@ import math
 
 from pictor.training.recipe import CoolDown, Recipe
 
-_WINDOW = 30.0
-"""Seconds over which speed is measured, the first third of them to settle."""
+_SETTLING = 10.0
+"""Seconds before speed is measured, for at least twice as long."""
 
 
 def rate_factor(
@@ -54,8 +54,8 @@ class Intervals:
 class Length:
     """How many samples a run has: the recipe's, or as many as fit its minutes.
 
-    Until speed is measured the run is taken to be as far as the clock says, so that the schedule has no jump
-    when the number is fixed.
+    Speed is measured until the learning rate begins to fall, and then the number is fixed. Before speed is
+    known the run is taken to be as far as the clock says, so that the schedule has no jump.
 
     Args:
         recipe: names the samples and, if so, the minutes.
@@ -66,7 +66,7 @@ class Length:
     def __init__(self, recipe: Recipe, fitted: int | None, seconds: float) -> None:
         self.recipe, self.fitted, self.seconds = recipe, fitted, seconds
         self._minutes = recipe.fit_minutes
-        self._window = min(_WINDOW, 6.0 * self._minutes) if self._minutes else 0.0
+        self._settling = min(_SETTLING, 2.0 * self._minutes) if self._minutes else 0.0
         self._mark: tuple[int, float] | None = None
 
     def samples(self, seen: int, elapsed: float) -> int:
@@ -85,12 +85,15 @@ class Length:
         if self.fitted is not None:
             return self.fitted
         total, spent = 60.0 * self._minutes, self.seconds + elapsed
-        if self._mark is not None and elapsed >= self._window and seen > self._mark[0]:
+        if self._mark is None:
+            if elapsed >= self._settling:
+                self._mark = seen, elapsed
+        elif elapsed - self._mark[1] >= 2 * self._settling and seen > self._mark[0]:
             speed = (seen - self._mark[0]) / (elapsed - self._mark[1])
-            self.fitted = self._whole(seen, seen + speed * (total - spent))
-            return self.fitted
-        if self._mark is None and elapsed >= self._window / 3:
-            self._mark = seen, elapsed
+            samples = self._whole(seen, seen + speed * (total - spent))
+            if seen >= samples * (1 - self.recipe.optimiser.cool_down):
+                self.fitted = samples
+            return samples
         return self._whole(seen, seen * total / spent) if seen and spent > 0 else self.recipe.samples
 
     def _whole(self, seen: int, samples: float) -> int:

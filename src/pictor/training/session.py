@@ -186,6 +186,7 @@ class Session:
             "samples_seen": self.seen,
             **self.learner.record,
             "fitted_samples": self.length.fitted,
+            "of": self.samples,
             "seconds": self.seconds,
             "torch": torch.__version__,
         }
@@ -240,7 +241,7 @@ class Session:
         with self.learner.averaged() as objective, torch.no_grad():
             report = self._validated(objective)
             move(objective, torch.device("cpu"))
-            model = publish_model(objective, self.run)
+            model = publish_model(objective, self.run, graphs=self.settings.graphs)
         journal.at(self.seen, self.learner.steps)
         journal.validation(report)
         if self.previews.wanted:

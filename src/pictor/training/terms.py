@@ -45,6 +45,7 @@ class Settings:
     drawers: int
     shard: bool
     publish: bool
+    graphs: bool
     outlook: bool
     """Whether to count the work of a sample first."""
     started: float

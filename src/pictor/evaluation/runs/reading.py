@@ -219,8 +219,9 @@ def _state(folder: Path, samples: int, planned: int | None, updated: float) -> S
 
 
 def _planned(recipe: Mapping[str, Any], calls: tuple[Call, ...], record: Mapping[str, Any]) -> int | None:
-    """The newest number that tells: of the last call that ended, of the checkpoint, of the recipe."""
-    told = _whole(record.get("fitted_samples")) or next((c.of for c in reversed(calls) if c.of), None)
+    """The newest number that tells: of the checkpoint, of the last call that ended, of the recipe."""
+    told = _whole(record.get("fitted_samples")) or _whole(record.get("of"))
+    told = told or next((c.of for c in reversed(calls) if c.of), None)
     fits = recipe.get("fit_minutes") is not None
     return told or (None if fits else _whole(recipe.get("samples")))
 

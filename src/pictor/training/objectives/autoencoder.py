@@ -24,11 +24,14 @@ from pictor.training.linear_code import (
     install_linear_code,
     read_linear_code,
 )
-from pictor.training.objectives import Batch, Figures
+from pictor.training.noised_pictures import NoisedPictures
+from pictor.training.objectives import Batch, Figures, beside
 from pictor.training.parts import open_autoencoder
+from pictor.training.pictures import BookPictures
 from pictor.training.planes import planes
 from pictor.training.recipe import Strict, validated
 from pictor.training.similarity import ssim
+from pictor.training.sourced import Sourced
 
 _VALIDATION = 256
 _FITTED = 4000
@@ -79,13 +82,15 @@ def _gradient_l1(a_BCHW: torch.Tensor, b_BCHW: torch.Tensor) -> torch.Tensor:
     return (d[..., 1:, :] - d[..., :-1, :]).abs().mean() + (d[..., 1:] - d[..., :-1]).abs().mean()
 
 
-class AutoencoderObjective:
+class AutoencoderObjective(Sourced[NoisedPictures]):
     """A decoder for the linear code of the corpus, in diffusers' AutoencoderTiny."""
 
     def __init__(self, config: Config, seed: int) -> None:
         self.config = config
-        self.seed = seed
-        self.book = Picturebook(config.size, seed, config.font, config.mix)
+        book = Picturebook(config.size, seed, config.font, config.mix)
+        self.source = NoisedPictures(
+            pictures=BookPictures(book), channels=config.channels, factor=config.factor
+        )
         levels = len(config.blocks)
         self.module = AutoencoderTiny(
             latent_channels=config.channels,
@@ -95,7 +100,9 @@ class AutoencoderObjective:
             num_decoder_blocks=config.blocks,
             scaling_factor=1 / _SPREAD,
         )
-        fitted = np.stack([self.book.picture(index) for index in range(_FITTED)])
+        # By a book of its own: what one keeps of its drawings would travel to each process that draws.
+        fitted_book = Picturebook(config.size, seed, config.font, config.mix)
+        fitted = np.stack([fitted_book.picture(index) for index in range(_FITTED)])
         if config.start is not None:
             self.module.load_state_dict(self._earlier(config.start))
             self.code = read_linear_code(self.module.encoder, config.factor, fitted)
@@ -122,22 +129,8 @@ class AutoencoderObjective:
     def rate(self, name: str) -> float:
         return 1.0
 
-    def _pictures(self, first: int, count: int, held_out: bool = False) -> torch.Tensor:
-        drawn = np.stack([self.book.picture(i, held_out=held_out) for i in range(first, first + count)])
-        return planes(torch.from_numpy(drawn))
-
-    def batch(self, first: int, count: int) -> Batch:
-        c, side = self.config.channels, self.config.size // self.config.factor
-        noise = np.stack(
-            [
-                self.book.rng(i, 11).standard_normal((c, side, side), np.float32)
-                for i in range(first, first + count)
-            ]
-        )
-        return {"image": self._pictures(first, count), "noise": torch.from_numpy(noise)}
-
     def loss(self, batch: Batch) -> tuple[torch.Tensor, Figures]:
-        image = batch["image"]
+        image = planes(batch["image"])
         with torch.no_grad():
             latents = self.encoder.to(image.device)(image) + self.config.jitter * _SPREAD * batch["noise"]
         # Halves the time of wide layers on a CPU.
@@ -154,7 +147,8 @@ class AutoencoderObjective:
 
     def validate(self) -> dict[str, float]:
         """PSNR and SSIM on compositions that training never draws, beside the linear code's own."""
-        image = self._pictures(0, _VALIDATION, held_out=True).to(self.module.device)
+        batches = [beside(batch, self.module) for batch in self.source.judged(_VALIDATION)]
+        image = torch.cat([planes(batch["image"]) for batch in batches])
         chunks = [
             self.module.decoder(self.module.encoder(part)).float().clamp(-1, 1)
             for part in torch.split(image, 64)

@@ -9,9 +9,11 @@ after it, which is most of what a denoiser's cross-attention looks at.
 from __future__ import annotations
 
 import copy
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from pydantic import Field
@@ -22,9 +24,11 @@ from pictor.data.picturebook import Caption, Mix, Picturebook
 from pictor.data.picturebook.surroundings import PLACES, RELATIONS, STYLES
 from pictor.data.picturebook.vocabulary import COLOURS, THINGS
 from pictor.training.captioned_latents import MixTable
+from pictor.training.drawing import Arrays
 from pictor.training.objectives import Batch, Figures, beside
 from pictor.training.parts import open_text_encoder
 from pictor.training.recipe import Strict, validated
+from pictor.training.sourced import Sourced
 from pictor.training.tokenizer import tokenize, train_tokenizer
 
 _VALIDATION = 1024
@@ -95,42 +99,60 @@ class TextToAttributes(nn.Module):
         hidden_BTD = self.text_encoder(input_ids=ids_BT).last_hidden_state
         ended_BT = ids_BT == self.text_encoder.config.eos_token_id
         first_B = ended_BT.int().argmax(1)
-        end_BD = hidden_BTD[torch.arange(len(ids_BT)), first_B]
+        end_BD = hidden_BTD[torch.arange(len(ids_BT), device=ids_BT.device), first_B]
         weight_BT1 = ended_BT.to(hidden_BTD.dtype)[..., None]
         mean_BD = (hidden_BTD * weight_BT1).sum(1) / weight_BT1.sum(1)
         logits = {name: [reader(end_BD), reader(mean_BD)] for name, reader in self.readers.items()}
         return hidden_BTD, logits
 
 
-class CaptionAttributesObjective:
+@dataclass(frozen=True, kw_only=True)
+class ToldCaptions:
+    """Draws captions by their numbers, with what they name; can be pickled to other processes."""
+
+    book: Picturebook
+    tokenizer: CLIPTokenizer
+
+    def __call__(self, first: int, count: int, held_out: bool = False) -> Arrays:
+        """Samples first .. first + count - 1: ids [B, T], and of each attribute its class [B], int64."""
+        captions: list[Caption] = []
+        for number in range(first, first + count):
+            scene = self.book.scene(number, held_out=held_out)
+            captions.append(self.book.caption(scene, self.book.rng(number, 51)))
+        named = {
+            name: np.array([classes.index(getattr(caption, name)) for caption in captions])
+            for name, classes in _CLASSES.items()
+        }
+        return named | {"ids": tokenize(self.tokenizer, [caption.text for caption in captions]).numpy()}
+
+    def in_batches(self, size: int) -> ToldCaptions:
+        """The same: one caption is as long as another."""
+        return self
+
+    def batch(self, first: int, count: int, held_out: bool = False) -> Batch:
+        """The same as tensors."""
+        return {key: torch.from_numpy(array) for key, array in self(first, count, held_out).items()}
+
+
+class CaptionAttributesObjective(Sourced[ToldCaptions]):
     """Supervision by the scene's record; no pictures are drawn."""
 
     def __init__(self, config: Config, seed: int) -> None:
         self.config = config
         # Captions do not depend on the size.
-        self.book = Picturebook(64, seed, config.font, config.mix)
+        book = Picturebook(64, seed, config.font, config.mix)
         self.start: CLIPTextModel | None = None
         if config.text_encoder is None:
-            text_encoder, self.tokenizer = _fresh(config, self.book)
+            text_encoder, tokenizer = _fresh(config, book)
         else:
-            text_encoder, self.tokenizer = open_text_encoder(config.text_encoder)
+            text_encoder, tokenizer = open_text_encoder(config.text_encoder)
             self.start = copy.deepcopy(text_encoder).eval().requires_grad_(False)
+        self.source = ToldCaptions(book=book, tokenizer=tokenizer)
         self.module = TextToAttributes(text_encoder)
 
     def rate(self, name: str) -> float:
         # The readers start from nothing and must not make the encoder wait for them.
         return 5.0 if name.startswith("readers.") else 1.0
-
-    def batch(self, first: int, count: int, held_out: bool = False) -> Batch:
-        captions: list[Caption] = []
-        for number in range(first, first + count):
-            scene = self.book.scene(number, held_out=held_out)
-            captions.append(self.book.caption(scene, self.book.rng(number, 51)))
-        labels = {
-            name: torch.tensor([classes.index(getattr(caption, name)) for caption in captions])
-            for name, classes in _CLASSES.items()
-        }
-        return {"ids": tokenize(self.tokenizer, [caption.text for caption in captions])} | labels
 
     def loss(self, batch: Batch) -> tuple[torch.Tensor, Figures]:
         hidden, logits = self.module(batch["ids"])
@@ -146,7 +168,7 @@ class CaptionAttributesObjective:
 
     def validate(self) -> dict[str, float]:
         """Share of captions of held-out compositions whose attribute is read right from the mean."""
-        batch = beside(self.batch(0, _VALIDATION, held_out=True), self.module)
+        batch = beside(self.source.batch(0, _VALIDATION, held_out=True), self.module)
         _, logits = self.module(batch["ids"])
         return {
             f"held_out_{name}": float((pair[1].argmax(1) == batch[name]).float().mean())
@@ -155,7 +177,7 @@ class CaptionAttributesObjective:
 
     def save(self, folder: Path) -> None:
         self.module.text_encoder.save_pretrained(folder / "text_encoder")
-        self.tokenizer.save_pretrained(folder / "tokenizer")
+        self.source.tokenizer.save_pretrained(folder / "tokenizer")
 
 
 def build(table: dict[str, Any], seed: int) -> CaptionAttributesObjective:

@@ -16,6 +16,7 @@ import torch
 from pydantic import Field, model_validator
 
 from pictor.core.predictions import x0_from_output
+from pictor.training.captioned_latents import latents_of
 from pictor.training.denoisers import DenoiserKeys, DenoisingObjective
 from pictor.training.noising import Noising, NoisingKeys, uniform_time
 from pictor.training.objectives import Batch
@@ -61,7 +62,7 @@ class DiffusionObjective(DenoisingObjective):
         self.noising = Noising(config)
 
     def squared_error(self, batch: Batch) -> torch.Tensor:
-        x0, eps = self.encoder(batch["image"]), batch["eps"]
+        x0, eps = latents_of(batch, self.encoder), batch["eps"]
         step = self.noising.steps(batch["t"])
         level = self.noising.levels(step)
         out = self.module(level.alpha * x0 + level.sigma * eps, step.float(), batch.get("ids"))
@@ -75,7 +76,7 @@ class DiffusionObjective(DenoisingObjective):
             level = path.at(path.t_of_k(ratio))
 
             def error(batch: Batch) -> torch.Tensor:
-                x0 = self.encoder(batch["image"])
+                x0 = latents_of(batch, self.encoder)
                 x = level.alpha * x0 + level.sigma * batch["eps"]
                 out = self.module(x, torch.full_like(batch["t"], level.time), batch.get("ids"))
                 made = x0_from_output(self.config.prediction, x, out, [level] * len(x))

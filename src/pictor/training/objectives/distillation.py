@@ -44,7 +44,12 @@ from pictor.core.levels import FlowPath
 from pictor.families.registry import open_bundle
 from pictor.sampling.guidance import guide
 from pictor.training.attention import ready_to_train
-from pictor.training.captioned_latents import CaptionedPictures, CorpusKeys, PictureEncoder
+from pictor.training.captioned_latents import (
+    CaptionedPictures,
+    NoisedCorpusKeys,
+    PictureEncoder,
+    latents_of,
+)
 from pictor.training.objectives import Batch, beside
 from pictor.training.parts import open_autoencoder, open_text_encoder, open_unet
 from pictor.training.pipeline_folder import PipelineFacts, write_pipeline
@@ -60,7 +65,7 @@ Velocity = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """velocity(x [B, C, h, w], t [B]) -> dx/dt [B, C, h, w]."""
 
 
-class Config(CorpusKeys):
+class Config(NoisedCorpusKeys):
     """Keys of the recipe's [objective] table."""
 
     teacher: Path
@@ -190,17 +195,22 @@ class Teacher:
             captioned_B: False where the caption is the empty one, and there is nothing to guide towards.
         """
         if self.scale == 1.0:
-            captioned_B = torch.zeros_like(captioned_B)
+            return lambda x_BChw, t_B: self._asked(x_BChw, t_B, words_BTD)
+        both = torch.cat([words_BTD, empty_1TD.expand_as(words_BTD)])
 
         def guided(x_BChw: torch.Tensor, t_B: torch.Tensor) -> torch.Tensor:
-            rows = (captioned_B & (t_B > self.low) & (t_B <= self.high)).nonzero()[:, 0]
-            words = torch.cat([words_BTD, empty_1TD.expand(len(rows), -1, -1)])
-            x, t = torch.cat([x_BChw, x_BChw[rows]]), torch.cat([t_B, t_B[rows]])
-            out: torch.Tensor = self.unet(x, 1000.0 * t, words).sample.float()
-            conditional, other = out[: len(x_BChw)], out[len(x_BChw) :]
-            return conditional.index_copy(0, rows, guide(conditional[rows], other, self.scale))
+            # Of all rows, also of those that are not guided: batches of one shape are compiled once, and a
+            # GPU is never asked how many there are.
+            out = self._asked(torch.cat([x_BChw, x_BChw]), torch.cat([t_B, t_B]), both)
+            conditional, other = out.chunk(2)
+            rows = captioned_B & (t_B > self.low) & (t_B <= self.high)
+            return torch.where(rows[:, None, None, None], guide(conditional, other, self.scale), conditional)
 
         return guided
+
+    def _asked(self, x: torch.Tensor, t: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.unet(x, 1000.0 * t, words).sample.float()
+        return out
 
 
 def _first_student(config: Config, teacher: nn.Module) -> UNet2DConditionModel:
@@ -242,6 +252,7 @@ class DistillationObjective(Sourced[CaptionedPictures]):
             channels=traits.latent_channels,
             factor=traits.latent_stride,
             empty_captions=config.empty_captions,
+            noisings=config.noisings,
             draw_time=StartTime(config.student_steps, anywhere=config.times == "any"),
         )
         self.empty_1T = tokenize(self.tokenizer, [""])
@@ -270,7 +281,9 @@ class DistillationObjective(Sourced[CaptionedPictures]):
     def _states(self, batch: Batch, words_BTD: torch.Tensor) -> torch.Tensor:
         """x_t of every sample: a picture's latents with noise, or the student's own."""
         t_B111 = batch["t"][:, None, None, None]
-        x_BChw: torch.Tensor = (1 - t_B111) * self.encoder(batch["image"]) + t_B111 * batch["eps"]
+        x_BChw = (1 - t_B111) * latents_of(batch, self.encoder) + t_B111 * batch["eps"]
+        if self.config.own_share == 0:
+            return x_BChw
         own = (batch["lot"] < self.config.own_share).nonzero()[:, 0]
         if len(own) == 0:
             return x_BChw

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from pydantic import Field
 
 from pictor.core.predictions import Mixture, target
+from pictor.training.captioned_latents import latents_of
 from pictor.training.denoisers import DenoiserKeys, DenoisingObjective
 from pictor.training.objectives import Batch
 from pictor.training.parts import open_autoencoder
@@ -67,7 +68,7 @@ class RectifiedFlowObjective(DenoisingObjective):
         self.config = config
 
     def squared_error(self, batch: Batch) -> torch.Tensor:
-        x0, eps, t = self.encoder(batch["image"]), batch["eps"], batch["t"]
+        x0, eps, t = latents_of(batch, self.encoder), batch["eps"], batch["t"]
         level = Mixture(1 - t[:, None, None, None], t[:, None, None, None])
         out = self.module(level.alpha * x0 + level.sigma * eps, 1000.0 * t, batch["ids"])
         return F.mse_loss(out, target("flow", x0, eps, level), reduction="none").mean((1, 2, 3))
