@@ -25,7 +25,7 @@ from pictor.evaluation.judge import Judge, default_judge
 from pictor.evaluation.report import COLUMNS, percent
 from pictor.evaluation.scoring import Marks, marks, tally
 from pictor.evaluation.telling import similarity_matrix, told
-from pictor.evaluation.training_book import training_book
+from pictor.evaluation.training_book import TrainingBook, training_book
 
 Pixels = NDArray[np.uint8]
 FIRST = 2_000_000_000
@@ -116,7 +116,8 @@ def main() -> None:
     parser.add_argument("--matrix", type=Path, default=None)
     parser.add_argument("--sheet", type=Path, default=None)
     options = parser.parse_args()
-    studio, known = pictor.load(options.model), training_book(model_folder(options.model))
+    studio = pictor.load(options.model)
+    known = training_book(model_folder(options.model)) or TrainingBook()
     mix = replace(known.mix, related=0.0)  # descriptions speak of one object, or of several alike
     book = Picturebook(studio.traits.defaults.size[0], known.seed, mix=mix)
     print("Right in per cent, with 95% Wilson intervals.\n")

@@ -34,7 +34,7 @@ from pictor.evaluation.judge import Judge
 from pictor.evaluation.prompts import KINDS, Prompt, PromptBook
 from pictor.evaluation.report import percent
 from pictor.evaluation.scoring import ALL, marks, tally
-from pictor.evaluation.training_book import training_book
+from pictor.evaluation.training_book import TrainingBook, training_book
 from pictor.families.registry import open_bundle
 from pictor.sampling import guided, sample, solver
 from pictor.sampling.guidance import Which, interval
@@ -237,7 +237,7 @@ def main() -> None:
     )
     options = parser.parse_args()
     judge = None if options.judge is None else Judge(options.judge)
-    within = training_book(options.models[0]).mix
+    within = (training_book(options.models[0]) or TrainingBook()).mix
     prompts = PromptBook(16, within=within).prompts(options.kinds, options.count)  # nothing is drawn
     benches = {str(model): Bench(model, prompts, judge) for model in options.models}
     if options.what == "models":

@@ -11,8 +11,11 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
+from PIL import Image, ImageFont
 
 from pictor.core.errors import InputError
 from pictor.data.picturebook.font import find_font
@@ -62,6 +65,9 @@ def test_a_table_a_document_and_a_page(room, run, judge, vivid_folder) -> None: 
         assert words in out
     for row in ("model", "real renders", "autoencoder", "retrieval", "shuffled captions"):
         assert f"\n{row}" in out
+    # The tiny model names no book that it learnt from.
+    assert "retrieval          not measured" in out
+    assert "retrieval, memory: not measured" in out
     assert "shuffled captions  not measured" in out
     report = json.loads((room / "found" / "report.json").read_text("utf-8"))
     assert report["settings"]["num_steps"] == 1
@@ -73,6 +79,68 @@ def test_a_table_a_document_and_a_page(room, run, judge, vivid_folder) -> None: 
     code, out, err = run("evaluate", vivid_folder, *SMALL, "--judge", judge, "--out", "found", model=None)
     assert code == 2
     assert "is there already" in err
+
+
+def test_a_seed_names_the_book_of_a_model_that_names_none(room, run, judge, vivid_folder) -> None:  # type: ignore[no-untyped-def]
+    options = ("--corpus-seed", "4", "--json", "--judge", judge)
+    code, out, err = run("evaluate", vivid_folder, *SMALL, *options, model=None)
+    assert code == 0, err
+    report = json.loads(out)
+    assert report["wish"]["trained_on"]["seed"] == 4
+    assert report["memory"]["searched"] == "of the first 40 drawn for training; a run sees more"
+
+
+def test_a_kind_that_the_models_book_lacks(room, run, judge, vivid_folder, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    from pictor.data.picturebook import Mix
+    from pictor.evaluation import training_book as module
+
+    book = module.TrainingBook(mix=Mix(things=("grapes", "bread", "socks")))
+    monkeypatch.setattr(module, "training_book", lambda folder: book)
+    code, out, err = run(
+        "evaluate", vivid_folder, "--kinds", "counted", "--count", "1", "--judge", judge, model=None
+    )
+    assert code == 2, err
+    assert "'counted'" in err
+    assert "--everything" in err
+    assert "making" not in err
+    assert not out
+
+
+@pytest.fixture
+def wordless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that reads no words and draws noise."""
+    from pictor.engine import studio
+
+    def generate(*, seed: int, count: int) -> list[SimpleNamespace]:
+        noise = np.random.default_rng(seed).integers(0, 256, (count, 16, 16, 3), np.uint8)
+        return [SimpleNamespace(image=Image.fromarray(picture)) for picture in noise]
+
+    traits = SimpleNamespace(
+        name="wordless", defaults=SimpleNamespace(size=(16, 16)), abilities=frozenset({"whole"})
+    )
+    bundle = SimpleNamespace(model_hash="0" * 64)
+    made = SimpleNamespace(traits=traits, bundle=bundle, generate=generate)
+    monkeypatch.setattr(studio, "load", lambda model, backend: made)
+
+
+def test_of_a_model_that_reads_no_words_the_same_files_are_written(room, run, judge, wordless) -> None:  # type: ignore[no-untyped-def]
+    code, out, err = run("evaluate", "--count", "1", "--judge", judge, "--out", "found", model=None)
+    assert code == 0, err
+    assert "would have to show something else" in out
+    assert sorted(path.name for path in (room / "found").iterdir()) == ["report.html", "report.json"]
+    assert "<h1>wordless</h1>" in (room / "found" / "report.html").read_text("utf-8")
+    assert set(json.loads((room / "found" / "report.json").read_text("utf-8"))["missed"]) == {
+        "model",
+        "real renders",
+    }
+
+
+def test_too_many_pictures_of_a_wordless_model_are_told_as_the_count(room, run, judge, wordless) -> None:  # type: ignore[no-untyped-def]
+    code, _, err = run("evaluate", "--count", "513", "--judge", judge, model=None)
+    assert code == 2
+    assert "count is 513" in err
+    assert "from 1 to 512" in err
+    assert "8208" not in err
 
 
 def test_json_goes_to_stdout_alone(room, run, judge, vivid_folder) -> None:  # type: ignore[no-untyped-def]
@@ -94,6 +162,7 @@ def test_json_goes_to_stdout_alone(room, run, judge, vivid_folder) -> None:  # t
         (["--kinds", ","], "kinds is 'empty'"),
         (["--seed", "-1"], "seed is -1"),
         (["--font", "none.ttf"], "none.ttf"),
+        (["--font", "letters.ttf"], "without colour"),
         (["--steps", "0"], "steps"),
         (["--solver", "magic"], "magic"),
         (["--judge", "nowhere"], "nowhere holds no judge"),
@@ -103,12 +172,15 @@ def test_json_goes_to_stdout_alone(room, run, judge, vivid_folder) -> None:  # t
 )
 def test_bad_input(room, run, judge, vivid_folder, arguments, says) -> None:  # type: ignore[no-untyped-def]
     (room / "file").write_text("")
+    if "letters.ttf" in arguments:
+        (room / "letters.ttf").write_bytes(ImageFont.load_default(20).font_bytes)
+    before = sorted(path.name for path in room.iterdir())
     code, out, err = run("evaluate", vivid_folder, *SMALL, "--judge", judge, *arguments, model=None)
     assert code == 2, err
     assert says in err
     assert "making" not in err
     assert not out
-    assert [path.name for path in room.iterdir()] == ["file"]
+    assert sorted(path.name for path in room.iterdir()) == before
 
 
 def test_a_model_that_is_not_there(room, run, judge) -> None:  # type: ignore[no-untyped-def]

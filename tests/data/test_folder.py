@@ -7,12 +7,12 @@ import json
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageFont
 
 from pictor.cli import main
 from pictor.core.errors import Cancelled, InputError
+from pictor.data.picturebook import Mix, is_held_out
 from pictor.data.picturebook import folder as folder_module
-from pictor.data.picturebook import is_held_out
 from pictor.data.picturebook.folder import write_folder
 from pictor.data.picturebook.font import find_font
 from pictor.data.picturebook.scene import Item, Scene
@@ -74,10 +74,12 @@ def test_workers_and_interruptions_do_not_change_a_byte(
         )
     assert not (tmp_path / "two" / "metadata.jsonl").exists()
     (tmp_path / "two" / ".00004.123").mkdir()  # what a killed run leaves
-    write_folder(tmp_path / "two", 10, size=24)
-    assert len(rows(tmp_path / "two")) == 10
     write_folder(tmp_path / "two", 18, size=24)
     assert digests(tmp_path / "one") == digests(tmp_path / "two")
+    write_folder(tmp_path / "three", 10, size=24)
+    assert len(rows(tmp_path / "three")) == 10
+    write_folder(tmp_path / "three", 18, size=24)
+    assert digests(tmp_path / "one") == digests(tmp_path / "three")
 
 
 class _Here:
@@ -115,6 +117,64 @@ def test_a_folder_that_holds_something_else_is_left_alone(tmp_path: Path) -> Non
     with pytest.raises(InputError, match="another picturebook"):
         write_folder(tmp_path / "book", 2, size=24, seed=1)
     assert digests(tmp_path / "book") == before
+
+
+@pytest.mark.parametrize("count", [3, 5, 8, 9])
+def test_a_folder_that_holds_more_is_refused_and_nothing_is_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], count: int
+) -> None:
+    monkeypatch.setattr(folder_module, "_PART", 4)
+    monkeypatch.setattr(folder_module, "ProcessPoolExecutor", _Here)
+    out = tmp_path / "book"
+    write_folder(out, 10, size=24)
+    before = digests(out)
+    assert main(["data", "picturebook", "--out", str(out), "--size", "24", "--count", str(count)]) == 2
+    said = capsys.readouterr().err
+    assert f"holds 10 pictures, and count is {count}" in said
+    assert "a count of at least 10" in said
+    assert "Raise the count, or give another folder" in said
+    assert digests(out) == before
+    write_folder(out, 10, size=24)
+    assert digests(out) == before
+
+
+def test_a_folder_goes_on_with_its_own_font_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folder_module, "ProcessPoolExecutor", _Here)
+    out, font = tmp_path / "book", find_font()
+    write_folder(out, 2, size=24, font=font)
+    record = json.loads((out / "picturebook.json").read_text("utf-8"))
+    assert record["font_sha256"] == hashlib.sha256(font.read_bytes()).hexdigest()
+    moved, other = tmp_path / "moved.ttf", tmp_path / "other.ttf"
+    moved.write_bytes(font.read_bytes())
+    other.write_bytes(font.read_bytes() + b"0")
+    write_folder(out, 3, size=24, font=moved)
+    before = digests(out)
+    with pytest.raises(InputError, match=r"another picturebook.*font"):
+        write_folder(out, 4, size=24, font=other)
+    assert digests(out) == before
+    del record["font_sha256"]
+    (out / "picturebook.json").write_text(json.dumps(record))
+    write_folder(out, 4, size=24, font=other)
+    assert json.loads((out / "picturebook.json").read_text("utf-8")) == record
+
+
+def test_a_mix_without_such_scenes_makes_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="natural=1"):
+        write_folder(tmp_path / "book", 2, size=24, held_out=True, mix=Mix(natural=1, related=0))
+    assert not (tmp_path / "book").exists()
+
+
+def test_a_font_of_letters_is_one_error_and_no_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "text.ttf").write_bytes(ImageFont.load_default(20).font_bytes)
+    out = tmp_path / "book"
+    arguments = ["data", "picturebook", "--out", str(out), "--count", "2"]
+    assert main([*arguments, "--font", str(tmp_path / "text.ttf")]) == 2
+    said = capsys.readouterr().err
+    assert "without colour" in said
+    assert said.count("\n") == 1
+    assert not out.exists()
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import ImageFont
 
 from pictor.core.errors import InputError
 from pictor.data.picturebook import Item, Mix, Picturebook, Scene, corpus_identity, describes, is_held_out
+from pictor.data.picturebook import scenes as scenes_module
 from pictor.data.picturebook.captions import Said, caption
 from pictor.data.picturebook.font import find_font
 from pictor.data.picturebook.hold_out import pair_held_out, template_held_out, triple_held_out
@@ -16,7 +19,7 @@ from pictor.data.picturebook.places import PAINTERS
 from pictor.data.picturebook.recolour import take_apart
 from pictor.data.picturebook.styles import DRAWN
 from pictor.data.picturebook.surroundings import PLACES, RELATION_BY_NAME, RELATIONS, STYLES
-from pictor.data.picturebook.vocabulary import COLOURS, THING_BY_NAME, THINGS, Colour, plural
+from pictor.data.picturebook.vocabulary import COLOURS, THING_BY_NAME, THINGS, Colour, article, plural
 
 try:
     find_font()
@@ -185,10 +188,35 @@ def test_captions_are_true_in_both_languages(book: Picturebook) -> None:
         ("strawberry", "strawberries"),
         ("torch", "torches"),
         ("key", "keys"),
+        ("die", "dice"),
+        ("dice", "dice"),
     ],
 )
 def test_plurals(name: str, several: str) -> None:
     assert plural(name) == several
+
+
+@pytest.mark.parametrize(
+    ("words", "before"),
+    [
+        ("hourglass", "an"),
+        ("orange cat", "an"),
+        ("unicorn", "a"),
+        ("ufo", "a"),
+        ("umbrella", "an"),
+        ("horse", "a"),
+    ],
+)
+def test_articles_go_by_sound(words: str, before: str) -> None:
+    assert article(words) == before
+
+
+def test_no_name_of_what_takes_a_colour_is_of_another_colour() -> None:
+    """ "A blue red lantern" would contradict itself."""
+    for thing in THINGS:
+        if thing.surface != "never":
+            assert not {word for name in thing.names for word in name.split()} & {c.name for c in COLOURS}
+    assert not {"红酒", "红灯笼"} & {name for thing in THINGS for name in thing.zh_names}
 
 
 def test_a_confused_caption_is_false(book: Picturebook) -> None:
@@ -304,6 +332,59 @@ def test_a_book_can_be_of_a_few_colours_and_places(book: Picturebook) -> None:
     scenes = [narrow.scene(i) for i in range(300)]
     assert {scene.place for scene in scenes} == set(places)
     assert {item.colour for scene in scenes for item in scene.items} == {*colours, None}
+
+
+@needs_font
+def test_what_no_colour_can_be_seen_of_keeps_its_own() -> None:
+    book = Picturebook(32, mix=Mix(colours=("white", "black", "gray"), natural=0, styled=1))
+    hidden = [scene for scene in map(book.scene, range(400)) if scene.style == "pastel"]
+    assert hidden
+    assert {item.colour for scene in hidden for item in scene.items} == {None}
+
+
+@needs_font
+@pytest.mark.parametrize(
+    "mix", [Mix(natural=1, related=0), Mix(things=("zebra", "rainbow", "princess"), related=0)]
+)
+def test_a_mix_without_held_out_compositions_is_one_error(mix: Mix, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scenes_module, "_TRIES", 300)
+    book = Picturebook(32, mix=mix)
+    with pytest.raises(InputError, match=r"related=0.*Lower mix\.natural"):
+        book.scene(0, held_out=True)
+    assert book.scene(0).relation is None
+
+
+@needs_font
+def test_two_given_things_in_a_relation(book: Picturebook) -> None:
+    scene = book.related(3, "cat", "under", "dog")
+    assert scene == book.related(3, "cat", "under", "dog")
+    assert (scene.subject.thing, scene.relation, scene.items[1].thing) == ("cat", "under", "dog")
+    assert scene.subject.y > scene.items[1].y
+    assert len({book.related(i, "cat", "under", "dog").place for i in range(100)}) > 10
+
+
+@needs_font
+def test_the_scenes_of_a_number_stay_as_trained_models_know_them() -> None:
+    """A digest of the first ones: models record the seed and the numbers that they learnt."""
+    book = Picturebook(32, seed=3)
+    told = [
+        (item.thing, item.colour, scene.relation, scene.place, scene.night, scene.style)
+        for number in range(500)
+        for held_out in (False, True)
+        for scene in [book.scene(number, held_out=held_out)]
+        for item in scene.items
+    ]
+    assert hashlib.sha256(repr(told).encode()).hexdigest()[:16] == "710be9015aada469"
+
+
+def test_a_font_of_letters_is_one_clear_error(tmp_path: Path) -> None:
+    letters, damaged = tmp_path / "letters.ttf", tmp_path / "damaged.ttf"
+    letters.write_bytes(ImageFont.load_default(20).font_bytes)
+    damaged.write_text("no font")
+    for path, says in ((letters, "without colour"), (damaged, "cannot be opened")):
+        with pytest.raises(InputError, match=says) as caught:
+            find_font(path)
+        assert caught.value.param == "font"
 
 
 @pytest.mark.parametrize("names", [("cat", "dog"), ("cat", "dog", "gryphon")])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,11 +24,13 @@ from pictor.evaluation.runs.run_page import run_page
 from pictor.evaluation.runs.trace import parts
 from pictor.evaluation.training_book import TrainingBook
 from pictor.evaluation.unprompted import (
+    REFERENCE,
     Unprompted,
     evaluate_unprompted,
     unprompted_document,
     unprompted_table,
 )
+from pictor.evaluation.unprompted_page import unprompted_page
 
 BOOK = TrainingBook(
     seed=3,
@@ -91,13 +94,40 @@ def test_real_pictures_are_as_good_as_real_ones_and_one_picture_is_not(found: di
 
 
 def test_things_that_are_left_out_are_told(found: dict[int, Unprompted]) -> None:
-    assert found[10_000].missed < 0.2
-    assert 0.5 < found[1].missed < 0.8  # two of three things
+    assert found[10_000].missed(MODEL) < 0.2
+    assert 0.5 < found[1].missed(MODEL) < 0.8  # two of three things
+    assert 0 < found[1].missed(REAL) < 0.2  # real against real, by chance alone
+    assert found[1].missed(REFERENCE) == 0
     assert set(found[1].shown[REAL]) >= set(BOOK.mix.things)
     text = unprompted_table(found[1])
-    assert f"{100 * found[1].missed:.1f}%" in text
+    assert f"{100 * found[1].missed(MODEL):.1f}% of the model's" in text
+    assert f"{100 * found[1].missed(REAL):.1f}% of as many other real renders" in text
     assert all(thing in text for thing in BOOK.mix.things)
-    assert json.loads(json.dumps(unprompted_document(found[1])))["vendi"][MODEL] == found[1].vendi[MODEL]
+    report = json.loads(json.dumps(unprompted_document(found[1])))
+    assert report["vendi"][MODEL] == found[1].vendi[MODEL]
+    assert report["missed"] == {source: found[1].missed(source) for source in (MODEL, REAL)}
+
+
+def test_the_page_holds_the_figures_and_samples(found: dict[int, Unprompted]) -> None:
+    page = unprompted_page(replace(found[1], model="<b>one</b>"))
+    assert "<b>one" not in page
+    assert page.count("<img") == len(found[1].samples) == 64
+    assert f"{100 * found[1].missed(REAL):.1f}% of as many other real renders" in page
+    assert page.count(f"{found[1].distributions[0].frechet:.3f}") == 1
+    assert "http" not in page
+
+
+def test_without_a_book_the_whole_picturebook_is_named(found: dict[int, Unprompted]) -> None:
+    assert found[1].notes == []
+    other = evaluate_unprompted(
+        Player(10_000),  # type: ignore[arg-type]
+        Judge(default_judge()),
+        pictures=16,
+        trained_on=None,
+    )
+    assert "whole picturebook" in unprompted_table(other)
+    assert "whole picturebook" in unprompted_page(other)
+    assert "whole picturebook" in unprompted_document(other)["notes"][0]
 
 
 def test_sets_that_are_too_small_are_refused() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import permutations
 
 import numpy as np
 import pytest
@@ -66,26 +67,35 @@ def test_frechet_distance_where_rows_are_fewer_than_numbers() -> None:
 
 
 def test_kernel_distance_by_hand() -> None:
-    """Two points each, one number wide: every term of the unbiased estimate written out."""
-    a, b = np.array([[0.0], [1.0]]), np.array([[2.0], [3.0]])
+    """One number wide: every term of the unbiased estimate written out."""
+    a, b = [0.0, 1.0, 2.0, 5.0], [2.0, 3.0, 1.0, 0.0, 4.0]
 
     def k(x: float, y: float) -> float:
         return (x * y + 1) ** 3
 
-    expected = k(0, 1) + k(2, 3) - 2 * (k(0, 2) + k(0, 3) + k(1, 2) + k(1, 3)) / 4
-    mean, error = kernel_distance(a, b, subsets=3)
-    assert mean == pytest.approx(expected)
-    assert error == pytest.approx(0)
+    own = (np.mean([k(x, y) for x, y in permutations(one, 2)]) for one in (a, b))
+    expected = sum(own) - 2 * np.mean([k(x, y) for x in a for y in b])
+    found, _ = kernel_distance(np.array(a)[:, None], np.array(b)[:, None])
+    assert found == pytest.approx(expected)
 
 
 def test_kernel_distance_is_zero_on_average_for_equal_distributions() -> None:
-    same = [
-        kernel_distance(RNG.normal(size=(80, 8)), RNG.normal(size=(80, 8)), subsets=4, size=40)[0]
-        for _ in range(30)
-    ]
+    same = [kernel_distance(RNG.normal(size=(40, 8)), RNG.normal(size=(40, 8)))[0] for _ in range(30)]
     assert abs(np.mean(same)) < 4 * np.std(same, ddof=1) / math.sqrt(len(same))
-    shifted, _ = kernel_distance(RNG.normal(size=(80, 8)), RNG.normal(size=(80, 8)) + 1, size=40)
+    shifted, _ = kernel_distance(RNG.normal(size=(40, 8)), RNG.normal(size=(40, 8)) + 1)
     assert shifted > 10 * np.std(same)
+
+
+@pytest.mark.parametrize(("pictures", "others", "shift"), [(16, 16, 0.0), (64, 64, 0.0), (80, 40, 0.5)])
+def test_the_error_of_the_kernel_distance_is_its_spread(pictures: int, others: int, shift: float) -> None:
+    """Equal Gaussians, where pairs decide, and shifted ones, where single pictures do."""
+    rng = np.random.default_rng(3)
+    draws = [
+        kernel_distance(rng.normal(size=(pictures, 16)), rng.normal(size=(others, 16)) + shift)
+        for _ in range(200)
+    ]
+    values, errors = np.transpose(draws)
+    assert 1 / 1.5 < np.sqrt(np.mean(errors**2)) / np.std(values, ddof=1) < 1.5
 
 
 def test_manifold_of_a_set_with_itself_and_with_one_far_away() -> None:
@@ -142,6 +152,7 @@ def test_damaged_features_are_refused() -> None:
         lambda: frechet_distance(good[:1], good),
         lambda: frechet_distance(good, good[:, :2]),
         lambda: kernel_distance(good * np.nan, good),
+        lambda: kernel_distance(good[:3], good),
         lambda: manifold(good[:3], good, k=3),
         lambda: vendi_score(good * 0),
     ):

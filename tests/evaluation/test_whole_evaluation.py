@@ -6,6 +6,7 @@ import functools
 import json
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -29,8 +30,9 @@ from pictor.evaluation.evaluate import Evaluation, Wish, evaluate
 from pictor.evaluation.page import page
 from pictor.evaluation.prompts import PromptBook
 from pictor.evaluation.report import cell, document, table
+from pictor.evaluation.training_book import TrainingBook
 
-WISH = Wish(count=3, seed=3)
+WISH = Wish(count=3, seed=3, trained_on=TrainingBook())
 SIDE = 32
 
 
@@ -135,7 +137,8 @@ def test_sets_memory_and_diversity(found: Evaluation) -> None:
     assert near is not None
     assert black is not None
     assert by["all", "autoencoder"].frechet > by["all", "real renders"].frechet
-    assert black.precision < near.precision
+    assert black.density < near.density
+    assert found.memory is not None
     assert len(found.memory.made) == len(found.memory.nearest) == len(found.pictures)
     assert 0.25 < found.memory.nearer < 0.75  # new renders against new renders
     assert 1 <= found.diversity.made <= found.diversity.pictures
@@ -156,7 +159,9 @@ def test_a_model_that_copies_training_pictures_is_noticed(
 
     monkeypatch.setattr(perfect, "generate", copy)
     monkeypatch.setattr(module, "_ANY", 300)
-    found = evaluate(perfect, oracle, Wish(kinds=("single",), count=2, seed=3))  # type: ignore[arg-type]
+    wish = replace(WISH, kinds=("single",), count=2)
+    found = evaluate(perfect, oracle, wish)  # type: ignore[arg-type]
+    assert found.memory is not None
     assert found.memory.made.max() == 0
     assert found.memory.nearer == 1
     assert found.memory.suspicious == 1
@@ -170,7 +175,8 @@ def test_what_cannot_be_measured_is_said(
         raise MissingExtraError("this needs torch")
 
     monkeypatch.setattr(perfect, "encode", refuse)
-    found = evaluate(perfect, oracle, Wish(kinds=("single",), count=1, seed=3))  # type: ignore[arg-type]
+    wish = replace(WISH, kinds=("single",), count=1)
+    found = evaluate(perfect, oracle, wish)  # type: ignore[arg-type]
     assert "autoencoder" not in found.marks
     assert "shuffled captions" not in found.marks
     assert [note.split(":")[0] for note in found.notes] == ["autoencoder", "shuffled captions"]
@@ -180,7 +186,7 @@ def test_what_cannot_be_measured_is_said(
     assert all(note in text for note in found.notes)
     assert "needs the torch extra" in page(found)
     monkeypatch.setattr(perfect.traits, "latent_channels", 0)
-    found = evaluate(perfect, oracle, Wish(kinds=("single",), count=1, seed=3))  # type: ignore[arg-type]
+    found = evaluate(perfect, oracle, wish)  # type: ignore[arg-type]
     assert "autoencoder" not in found.marks
     assert found.notes[0] == "autoencoder: not measured (the model has none)"
 
@@ -195,13 +201,44 @@ def test_warnings_of_many_prompts_are_told_once(
         return generate(text, **options)
 
     monkeypatch.setattr(perfect, "generate", warns)
-    found = evaluate(perfect, oracle, Wish(kinds=("single",), count=2, seed=3))  # type: ignore[arg-type]
+    found = evaluate(perfect, oracle, replace(WISH, kinds=("single",), count=2))  # type: ignore[arg-type]
     assert found.notes == [f"10 prompts had warnings, the first: {found.prompts[0].text} was cut"]
+
+
+def test_without_a_book_nothing_is_called_a_training_picture(oracle: Oracle, perfect: Perfect) -> None:
+    found = evaluate(perfect, oracle, replace(WISH, kinds=("single",), count=2, trained_on=None))  # type: ignore[arg-type]
+    assert found.memory is None
+    assert "retrieval" not in found.marks
+    [note] = found.notes
+    assert note.startswith("retrieval, memory: not measured")
+    report = json.loads(json.dumps(document(found), allow_nan=False))
+    assert report["memory"] is None
+    assert report["prompts"][0]["distance_to_training"] is None
+    for text in (table(found), page(found)):
+        assert note in text
+        assert "Memory" not in text
+        assert "training pictures" not in text
+
+
+def test_the_memory_line_says_how_much_was_searched(found: Evaluation) -> None:
+    words = "of the first 300 drawn for training; a run sees more"
+    assert words in table(found)
+    assert words in page(found)
+    memory = document(found)["memory"]
+    assert memory["searched"] == words
+    assert memory["training_pictures_searched"] == 300
+
+
+def test_what_is_compared_are_different_scenes(found: Evaluation) -> None:
+    """As many of them as pictures, in either set of real renders."""
+    assert len({picture.tobytes() for picture in found.real}) == len(found.pictures)
+    floor = next(one for one in found.distributions if (one.split, one.source) == ("all", "real renders"))
+    assert abs(floor.kernel) < 4 * floor.kernel_error
 
 
 def test_progress_counts_every_picture(oracle: Oracle, perfect: Perfect) -> None:
     seen: list[tuple[int, int]] = []
-    wish = Wish(kinds=("single",), count=2, seed=3)
+    wish = replace(WISH, kinds=("single",), count=2)
     evaluate(perfect, oracle, wish, on_progress=lambda p: seen.append((p.done, p.total)))  # type: ignore[arg-type]
     assert seen[-1][0] == seen[-1][1] == len(perfect.seeds)
     assert len(set(perfect.seeds)) == len(perfect.seeds)  # no two pictures share their noise
@@ -234,8 +271,6 @@ def test_the_document_and_the_page_hold_the_figures(found: Evaluation) -> None:
 
 
 def test_the_page_escapes_what_it_shows(found: Evaluation) -> None:
-    from dataclasses import replace
-
     html = page(replace(found, model="<script>x</script>"))
     assert "<script" not in html
     assert "&lt;script&gt;" in html

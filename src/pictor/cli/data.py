@@ -26,11 +26,13 @@ def data() -> None:
 @app.command()
 def picturebook(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of its own for the pictures.")],
-    count: Annotated[int, typer.Option(help="Pictures in all; a folder with fewer is added to.")],
+    count: Annotated[
+        int, typer.Option(help="Pictures in all; a folder with fewer is added to, one with more refused.")
+    ],
     size: Annotated[int, typer.Option(help="Side of the pictures in pixels, 16 to 512.")] = 128,
     seed: Annotated[int, typer.Option(help="Of the whole book.")] = 0,
     held_out: Annotated[
-        bool, typer.Option("--held-out", help="Only compositions that training never sees.")
+        bool, typer.Option("--held-out", help="Only compositions that the rule keeps from training.")
     ] = False,
     counted: Annotated[float | None, typer.Option(help="Share of two to four alike objects.")] = None,
     related: Annotated[float | None, typer.Option(help="Share of two objects in a relation.")] = None,

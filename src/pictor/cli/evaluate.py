@@ -48,7 +48,10 @@ def evaluate(
         bool, typer.Option("--everything", help="Ask also for what the model's own book did not hold.")
     ] = False,
     corpus_seed: Annotated[
-        int | None, typer.Option(help="Seed of the picturebook that the model was trained on; else its own.")
+        int | None,
+        typer.Option(
+            help="Seed of the picturebook that the model was trained on; else what its folder says."
+        ),
     ] = None,
     font: Annotated[
         Path | None, typer.Option(metavar="FILE", help="NotoColorEmoji.ttf; else the system's.")
@@ -66,6 +69,7 @@ def evaluate(
     pictures. Of a model that reads no words: how a set of its pictures lies beside real renders.
     """
     from pictor.cli._progress import ProgressLine
+    from pictor.data.picturebook.font import find_font
     from pictor.engine.files import check_writable
     from pictor.engine.studio import load, model_folder
     from pictor.evaluation.evaluate import Wish
@@ -74,7 +78,7 @@ def evaluate(
     from pictor.evaluation.page import page
     from pictor.evaluation.prompts import KINDS, check_wish
     from pictor.evaluation.report import document, table
-    from pictor.evaluation.training_book import training_book
+    from pictor.evaluation.training_book import TrainingBook, training_book
 
     chosen = KINDS if kinds is None else tuple(kind.strip() for kind in kinds.split(",") if kind.strip())
     check_wish(chosen, count)
@@ -91,11 +95,12 @@ def evaluate(
                     remedy="Name another folder with --out.",
                     param="out",
                 )
+    find_font(font)
     seer = Judge(judge or default_judge())
     studio = load(model, backend=backend)
     book = training_book(model_folder(model))
     if corpus_seed is not None:
-        book = replace(book, seed=corpus_seed)
+        book = replace(book or TrainingBook(), seed=corpus_seed)
     if "text" not in studio.traits.abilities:
         if kinds is not None or everything:
             raise InputError(
@@ -103,6 +108,7 @@ def evaluate(
                 expected="neither kinds of prompts nor --everything",
                 param="kinds" if kinds is not None else "everything",
             )
+        _check_wordless(count)
         asked = {"num_steps": steps, "guidance_scale": guidance, "solver": solver}
         given = {name: value for name, value in asked.items() if value is not None}
         _unprompted(studio, seer, _PICTURES * count, seed, given, book, font, out, as_json)
@@ -129,13 +135,27 @@ def evaluate(
     print(json.dumps(report, indent=2) if as_json else table(found))
 
 
+def _check_wordless(count: int) -> None:
+    """Refuse a count that asks for too many pictures of a model that reads no words."""
+    from pictor.evaluation.unprompted import MAX_PICTURES
+
+    most = MAX_PICTURES // _PICTURES
+    if count > most:
+        raise InputError(
+            f"count is {count}",
+            expected=f"an integer from 1 to {most} for a model that reads no words: {_PICTURES} times as many"
+            " pictures are asked for",
+            param="count",
+        )
+
+
 def _unprompted(
     studio: "Studio",
     judge: "Judge",
     pictures: int,
     seed: int,
     settings: dict[str, str | int | float],
-    book: "TrainingBook",
+    book: "TrainingBook | None",
     font: Path | None,
     out: Path | None,
     as_json: bool,
@@ -143,6 +163,7 @@ def _unprompted(
     """The same of a model that reads no words."""
     from pictor.cli._progress import ProgressLine
     from pictor.evaluation.unprompted import evaluate_unprompted, unprompted_document, unprompted_table
+    from pictor.evaluation.unprompted_page import unprompted_page
 
     with ProgressLine() as progress:
         found = evaluate_unprompted(
@@ -158,7 +179,7 @@ def _unprompted(
         )
     report = json.dumps(unprompted_document(found), indent=1, ensure_ascii=False)
     if out is not None:
-        _write(out, {_REPORT: report + "\n"})
+        _write(out, {_REPORT: report + "\n", _PAGE: unprompted_page(found)})
     print(report if as_json else unprompted_table(found))
 
 

@@ -20,16 +20,10 @@ from pictor.data.picturebook.layout import alike, pair
 from pictor.data.picturebook.surroundings import RELATION_BY_NAME
 from pictor.engine.execute import Progress
 from pictor.engine.studio import Studio
+from pictor.evaluation.distribution import MIN_SET, Distribution, beside
 from pictor.evaluation.judge import Judge, Sight
 from pictor.evaluation.library import Library
-from pictor.evaluation.metrics import (
-    Manifold,
-    distances,
-    frechet_distance,
-    kernel_distance,
-    manifold,
-    vendi_score,
-)
+from pictor.evaluation.metrics import distances, vendi_score
 from pictor.evaluation.prompts import KINDS, Prompt, PromptBook, check_wish
 from pictor.evaluation.scoring import Marks, marks
 from pictor.evaluation.training_book import TrainingBook
@@ -47,11 +41,11 @@ MODEL, REAL, AUTOENCODER, RETRIEVAL, SHUFFLED = (
 SOURCES = (MODEL, REAL, AUTOENCODER, RETRIEVAL, SHUFFLED)
 
 _LIBRARY = 20_000
+"""Training pictures that are searched, from the first on."""
 _NEAR = 4
 """Training pictures that each prompt brings to the memorisation check, by its caption."""
 _ANY = 512
 """Training pictures that it has besides, of any kind."""
-_NEIGHBOURS = 5
 _DIVERSE_PROMPTS, _DIVERSE_PICTURES = 6, 8
 _BATCH = 8
 _MIN_SIDE, _MAX_SIDE = 32, 512
@@ -70,25 +64,12 @@ class Wish:
     num_steps: int | None = None
     guidance_scale: float | None = None
     solver: str | None = None
-    trained_on: TrainingBook = field(default_factory=TrainingBook)
-    """For what is asked, for retrieval and for memorisation."""
+    trained_on: TrainingBook | None = None
+    """For what is asked, for retrieval and for memorisation; None asks for the whole picturebook, and leaves
+    the other two unmeasured."""
     everything: bool = False
     """Ask also for things, colours and places that the model's book did not hold."""
     font: Path | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Distribution:
-    """How one set of pictures lies beside a reference set of real renders of equal size."""
-
-    source: str
-    split: str
-    pictures: int
-    frechet: float
-    kernel: float
-    kernel_error: float
-    manifold: Manifold | None
-    """None where there are too few pictures for neighbourhoods."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +84,13 @@ class Memory:
     """That training picture for each of the model's."""
     pool: int
     """Training pictures compared with."""
+    searched: int
+    """Training pictures that those were chosen among: the first ones of the run."""
+
+    @property
+    def among(self) -> str:
+        """Words for what was searched."""
+        return f"of the first {self.searched:,} drawn for training; a run sees more"
 
     @property
     def nearer(self) -> float:
@@ -147,7 +135,8 @@ class Evaluation:
     marks: dict[str, list[Marks]]
     """By source, one for each prompt; a source that could not be measured is absent."""
     distributions: list[Distribution]
-    memory: Memory
+    memory: Memory | None
+    """None where no book is known that the model was trained on."""
     diversity: Diversity
     pictures: list[Pixels]
     """The model's, one for each prompt."""
@@ -173,14 +162,16 @@ def evaluate(
         say: called with a line before each part of the work.
 
     Raises:
-        InputError: a wish out of range, or no font; before any picture is made.
+        InputError: a wish out of range, one that the model's book cannot meet, or no font; before any
+            picture is made.
     """
     check_wish(wish.kinds, wish.count)
     width, height = studio.traits.defaults.size
     side = min(max(width, height, _MIN_SIDE), _MAX_SIDE)
-    within = None if wish.everything else wish.trained_on.mix
+    within = None if wish.everything or wish.trained_on is None else wish.trained_on.mix
     book = PromptBook(side, wish.seed, wish.font, within)
     prompts = book.prompts(wish.kinds, wish.count)
+    others = book.reference(prompts)
     asked = _chosen(prompts)
     maker = _Maker(studio, wish, len(prompts) + len(asked) * _DIVERSE_PICTURES, on_progress)
     maker.check(prompts[0])
@@ -189,18 +180,23 @@ def evaluate(
     pictures = [maker.make(prompt.text, prompt.number, 1)[0] for prompt in prompts]
     rows = [(p.text, maker.make(p.text, p.number + len(prompts), _DIVERSE_PICTURES)) for p in asked]
 
-    say("drawing real renders and looking up the nearest training pictures")
+    say("drawing real renders")
     real = [book.book.draw(prompt.scene, prompt.number) for prompt in prompts]
-    reference = [book.book.draw(scene, number) for number, scene in enumerate(book.reference(prompts))]
-    library = Library(side, wish.trained_on.seed, _LIBRARY, wish.font, wish.trained_on.mix)
-    near = [library.nearest(prompt.caption, _NEAR) for prompt in prompts]
+    reference = [book.book.draw(scene, number) for number, scene in enumerate(others, len(prompts))]
 
     say("judging")
     notes = (
         [f"{len(maker.warned)} prompts had warnings, the first: {maker.warned[0]}"] if maker.warned else []
     )
     sights = {MODEL: judge.look(pictures), REAL: judge.look(real)}
-    sights[RETRIEVAL] = judge.look(library.draw([numbers[0] for numbers in near]))
+    memory = None
+    if wish.trained_on is None:
+        notes.append("retrieval, memory: not measured (the model names no picturebook that it learnt from)")
+    else:
+        library = Library(side, wish.trained_on.seed, _LIBRARY, wish.font, wish.trained_on.mix)
+        near = [library.nearest(prompt.caption, _NEAR) for prompt in prompts]
+        sights[RETRIEVAL] = judge.look(library.draw([numbers[0] for numbers in near]))
+        memory = _memory(library, judge, near, sights[MODEL], sights[REAL], wish.seed)
     rebuilt = _rebuilt(studio, real, (width, height), notes)
     if rebuilt is not None:
         sights[AUTOENCODER] = judge.look(rebuilt)
@@ -229,7 +225,7 @@ def evaluate(
         prompts=prompts,
         marks={source: judged[source] for source in SOURCES if source in judged},
         distributions=list(_distributions(sights, against, prompts)),
-        memory=_memory(library, judge, near, sights[MODEL], sights[REAL], wish.seed),
+        memory=memory,
         diversity=_diversity(book, judge, asked, rows, sights),
         pictures=pictures,
         real=real,
@@ -323,19 +319,8 @@ def _distributions(
         rows = [i for i, p in enumerate(prompts) if split == "all" or p.held_out == (split == "held out")]
         real = against.features[rows]
         for source in (MODEL, REAL, AUTOENCODER):
-            if source not in sights or len(rows) < 2:
-                continue
-            made = sights[source].features[rows]
-            kernel, error = kernel_distance(made, real)
-            yield Distribution(
-                source=source,
-                split=split,
-                pictures=len(rows),
-                frechet=frechet_distance(made, real),
-                kernel=kernel,
-                kernel_error=error,
-                manifold=manifold(real, made, k=_NEIGHBOURS) if len(rows) > _NEIGHBOURS else None,
-            )
+            if source in sights and len(rows) >= MIN_SET:
+                yield beside(source, split, sights[source].features[rows], real)
 
 
 def _memory(
@@ -350,6 +335,7 @@ def _memory(
         fresh=distances(fresh.features, pool).min(1),
         nearest=library.draw([numbers[int(i)] for i in found.argmin(1)]),
         pool=len(numbers),
+        searched=len(library.scenes),
     )
 
 

@@ -3,9 +3,9 @@
     python -m pictor.evaluation.latents MODEL --out DIR
 
 MODEL is what the objective "vae", "autoencoder_kl" or "autoencoder" wrote, or a folder of diffusers' classes
-of these names. Pictures are held-out ones of the picturebook that it learnt, or with --data of a prepared
-folder. DIR gets reconstructions.png and latents.json; of an autoencoder with a prior to draw from also
-prior.png, traversals.png and ways.png.
+of these names. Pictures are held-out ones of the picturebook that it learnt (of the whole one, where its
+folder names none), or with --data of a prepared folder. DIR gets reconstructions.png and latents.json; of an
+autoencoder with a prior to draw from also prior.png, traversals.png and ways.png.
 
 Legend of array shapes: D numbers of a code, H, W pixels.
 """
@@ -32,7 +32,7 @@ from pictor.data.prepared import Variation
 from pictor.engine.pictures import tile
 from pictor.evaluation.judge import Judge, default_judge
 from pictor.evaluation.metrics import frechet_distance
-from pictor.evaluation.training_book import SHEET, training_book
+from pictor.evaluation.training_book import SHEET, TrainingBook, training_book
 from pictor.families.bundle import Opening
 from pictor.families.parts.files import read_json
 from pictor.families.parts.opening import open_parts
@@ -172,7 +172,7 @@ def _pictures(model: Path, data: Path | None, font: Path | None) -> Pictures:
             remedy="Pass --data with the prepared folder.",
             param="data",
         )
-    book = training_book(model)
+    book = training_book(model) or TrainingBook()
     size = sheet.get("defaults", {}).get("size", [64])[0]
     return BookPictures(Picturebook(size, book.seed, font, book.mix))
 

@@ -9,9 +9,17 @@ from html import escape
 import numpy as np
 from PIL import Image
 
-from pictor.evaluation.evaluate import MODEL, SOURCES, Evaluation, Pixels
+from pictor.evaluation.evaluate import MODEL, SOURCES, Evaluation, Memory, Pixels
 from pictor.evaluation.prompts import LANGUAGES
-from pictor.evaluation.report import COLUMNS, LANGUAGE_NAMES, SPLITS, cell, percent
+from pictor.evaluation.report import (
+    COLUMNS,
+    LANGUAGE_NAMES,
+    SET_COLUMNS,
+    SPLITS,
+    cell,
+    distribution_cells,
+    percent,
+)
 from pictor.evaluation.scoring import Share
 
 _SHOWN = 6
@@ -68,15 +76,24 @@ def page(found: Evaluation) -> str:
         for language in LANGUAGES:
             parts.append(f"<h3>{split.capitalize()} compositions, {LANGUAGE_NAMES[language]}</h3>")
             parts.append(_accuracy(found, split, language))
-    parts += [_kinds(found), _sets(found), _samples(found), _memory(found), _diversity(found)]
+    parts += [_kinds(found), _sets(found), _samples(found)]
+    if found.memory is not None:
+        parts.append(_memory(found, found.memory))
+    parts.append(_diversity(found))
     if found.notes:
         items = "".join(f"<li>{escape(note)}</li>" for note in found.notes)
         parts.append(f"<h2>Notes</h2><ul>{items}</ul>")
+    return html(found.model, parts)
+
+
+def html(model: str, parts: list[str]) -> str:
+    """One page of these parts about a model of this name."""
     body = "\n".join(parts)
     return (
         "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>"
         "<meta name='viewport' content='width=device-width, initial-scale=1'>"
-        f"<title>{name}: evaluation</title><style>{_STYLE}</style></head>\n<body>{body}</body></html>\n"
+        f"<title>{escape(model)}: evaluation</title><style>{_STYLE}</style></head>\n"
+        f"<body>{body}</body></html>\n"
     )
 
 
@@ -90,7 +107,14 @@ def _bar(share: Share | None) -> str:
     )
 
 
-def _table(head: list[str], rows: list[str]) -> str:
+def table_row(source: str, texts: list[str]) -> str:
+    """One row of plain cells; the model's own is marked."""
+    mark = " class='model'" if source == MODEL else ""
+    return f"<tr{mark}>" + "".join(f"<td>{escape(text)}</td>" for text in texts) + "</tr>"
+
+
+def html_table(head: list[str], rows: list[str]) -> str:
+    """Rows below their head; it scrolls by itself where it is wide."""
     cells = "".join(f"<th>{escape(name)}</th>" for name in head)
     return f"<div class='scroll'><table><tr>{cells}</tr>{''.join(rows)}</table></div>"
 
@@ -106,7 +130,7 @@ def _accuracy(found: Evaluation, split: str, language: str) -> str:
         )
         mark = " class='model'" if source == MODEL else ""
         rows.append(f"<tr{mark}><td>{escape(source)}</td>{cells}</tr>")
-    return _table(["", *COLUMNS], rows)
+    return html_table(["", *COLUMNS], rows)
 
 
 def _kinds(found: Evaluation) -> str:
@@ -116,22 +140,15 @@ def _kinds(found: Evaluation) -> str:
             shares = cell(found, MODEL, split=split, kind=kind) or {}
             cells = "".join(_bar(shares.get(name)) for name in COLUMNS)
             rows.append(f"<tr><td>{kind}, {split}</td>{cells}</tr>")
-    return "<h3>The model by kind of prompt, both languages</h3>" + _table(["", *COLUMNS], rows)
+    return "<h3>The model by kind of prompt, both languages</h3>" + html_table(["", *COLUMNS], rows)
 
 
 def _sets(found: Evaluation) -> str:
     rows = []
     for one in found.distributions:
-        near = one.manifold
-        shares = ["-"] * 4
-        if near is not None:
-            shares = [f"{v:.2f}" for v in (near.precision, near.recall, near.density, near.coverage)]
-        kernel = f"{1000 * one.kernel:.2f} ± {1000 * one.kernel_error:.2f}"
-        texts = [one.split, one.source, str(one.pictures), f"{one.frechet:.3f}", kernel, *shares]
-        mark = " class='model'" if one.source == MODEL else ""
-        rows.append(f"<tr{mark}>" + "".join(f"<td>{escape(text)}</td>" for text in texts) + "</tr>")
-    head = ["", "", "pictures", "FD", "KID × 1000", "precision", "recall", "density", "coverage"]
-    return _ABOUT_SETS + _table(head, rows)
+        texts = [one.split, one.source, str(one.pictures), *distribution_cells(one)]
+        rows.append(table_row(one.source, texts))
+    return _ABOUT_SETS + html_table(["", "", "pictures", *SET_COLUMNS], rows)
 
 
 def _samples(found: Evaluation) -> str:
@@ -152,28 +169,27 @@ def _samples(found: Evaluation) -> str:
                         for name, right in told.items()
                     )
                     figures.append(
-                        f"<figure><div class='two'>{_img(found.pictures[prompt.number])}"
-                        f"{_img(found.real[prompt.number])}</div>"
+                        f"<figure><div class='two'>{picture_cell(found.pictures[prompt.number])}"
+                        f"{picture_cell(found.real[prompt.number])}</div>"
                         f"<figcaption>{escape(prompt.text)}<br>{marks}</figcaption></figure>"
                     )
             parts.append(f"<h3>{kind}, {split}</h3><div class='grid'>{''.join(figures)}</div>")
     return "".join(parts)
 
 
-def _memory(found: Evaluation) -> str:
-    memory = found.memory
+def _memory(found: Evaluation, memory: Memory) -> str:
     figures = []
     for index in (int(i) for i in np.argsort(memory.made, kind="stable")[:_NEIGHBOURS]):
         prompt = found.prompts[index]
         split = "held out" if prompt.held_out else "seen"
-        two = _img(found.pictures[index]) + _img(memory.nearest[index])
+        two = picture_cell(found.pictures[index]) + picture_cell(memory.nearest[index])
         words = f"{escape(prompt.text)} ({split}), distance {memory.made[index]:.3f}"
         figures.append(f"<figure><div class='two'>{two}</div><figcaption>{words}</figcaption></figure>")
-    note = f"""Distances to the nearest of {memory.pool} training pictures, those whose captions are nearest
-    to the prompts among them. Median {np.median(memory.made):.3f}, of new real renders of the
-    same prompts {np.median(memory.fresh):.3f}. A picture of the model is nearer than a new render
-    with probability {memory.nearer:.2f}; {100 * memory.suspicious:.0f}% are nearer than 95% of
-    new renders are, where equals would have 5%. Below, the nearest: left the model's, right the
+    note = f"""Distances to the nearest of {memory.pool} training pictures ({memory.among}), those whose
+    captions are nearest to the prompts among them. Median {np.median(memory.made):.3f}, of new real
+    renders of the same prompts {np.median(memory.fresh):.3f}. A picture of the model is nearer than a
+    new render with probability {memory.nearer:.2f}; {100 * memory.suspicious:.0f}% are nearer than 95%
+    of new renders are, where equals would have 5%. Below, the nearest: left the model's, right the
     training picture."""
     return f"<h2>Memory</h2><p class='note'>{note}</p><div class='grid'>{''.join(figures)}</div>"
 
@@ -181,7 +197,7 @@ def _memory(found: Evaluation) -> str:
 def _diversity(found: Evaluation) -> str:
     one = found.diversity
     rows = "".join(
-        f"<div>{escape(text)}</div><div class='row'>{''.join(_img(picture) for picture in pictures)}</div>"
+        f"<div>{escape(text)}</div><div class='row'>{''.join(map(picture_cell, pictures))}</div>"
         for text, pictures in one.rows
     )
     note = f"""Vendi scores, the effective number of different pictures: {one.made:.1f} of {one.pictures}
@@ -190,7 +206,8 @@ def _diversity(found: Evaluation) -> str:
     return f"<h2>Diversity</h2><p class='note'>{note}</p>{rows}"
 
 
-def _img(pixels: Pixels) -> str:
+def picture_cell(pixels: Pixels) -> str:
+    """A picture as part of the page, shrunk where it is large."""
     image = Image.fromarray(pixels)
     if max(image.size) > _SIDE:
         image.thumbnail((_SIDE, _SIDE), Image.Resampling.LANCZOS)

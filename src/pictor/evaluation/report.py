@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from pictor.evaluation.evaluate import SOURCES, Distribution, Evaluation
+from pictor.evaluation.distribution import Distribution
+from pictor.evaluation.evaluate import SOURCES, Evaluation, Memory
 from pictor.evaluation.prompts import LANGUAGES, Prompt
 from pictor.evaluation.scoring import ALL, ATTRIBUTES, Marks, Share, tally
 
 COLUMNS = (*ATTRIBUTES, ALL)
+SET_COLUMNS = ("FD", "KID x 1000", "precision", "recall", "density", "coverage")
 SPLITS = ("seen", "held out")
 LANGUAGE_NAMES = {"en": "English", "zh": "Chinese"}
 
@@ -72,13 +74,10 @@ def table(found: Evaluation) -> str:
         "Beside as many other real renders, in the judge's space",
         *aligned(_distribution_rows(found)),
     ]
-    memory, diversity = found.memory, found.diversity
+    diversity = found.diversity
     lines += [
         "",
-        f"Memory: nearest of {memory.pool} training pictures at {np.median(memory.made):.3f} in the median, "
-        f"of new real renders at {np.median(memory.fresh):.3f}; a picture is nearer than a new render with "
-        f"probability {memory.nearer:.2f} (0.5 for equals); {100 * memory.suspicious:.0f}% are nearer than "
-        "95% of new renders are (5% for equals)",
+        *([_memory_line(found.memory)] if found.memory else []),
         f"Diversity (Vendi): {diversity.made:.1f} of {diversity.pictures} pictures, real renders "
         f"{diversity.real:.1f}; of {diversity.same_prompt_pictures} pictures of one prompt "
         f"{diversity.same_prompt_made:.2f}, real renders {diversity.same_prompt_real:.2f}",
@@ -86,14 +85,23 @@ def table(found: Evaluation) -> str:
     return "\n".join([*lines, *found.notes])
 
 
+def _memory_line(memory: Memory) -> str:
+    made, fresh = np.median(memory.made), np.median(memory.fresh)
+    return (
+        f"Memory: nearest of {memory.pool} training pictures ({memory.among}) at {made:.3f} in the median, "
+        f"of new real renders at {fresh:.3f}; a picture is nearer than a new render with probability "
+        f"{memory.nearer:.2f} (0.5 for equals); {100 * memory.suspicious:.0f}% are nearer than 95% of new "
+        "renders are (5% for equals)"
+    )
+
+
 def _distribution_rows(found: Evaluation) -> list[list[str]]:
-    rows = [["", "", "FD", "KID x 1000", "precision", "recall", "density", "coverage"]]
-    rows += [[one.split, one.source, *distribution_cells(one)] for one in found.distributions]
-    return rows
+    rows = [[one.split, one.source, *distribution_cells(one)] for one in found.distributions]
+    return [["", "", *SET_COLUMNS], *rows]
 
 
 def distribution_cells(one: Distribution) -> list[str]:
-    """FD, KID x 1000, precision, recall, density and coverage."""
+    """Cells below `SET_COLUMNS`."""
     near = one.manifold
     shares = ["-"] * 4
     if near is not None:
@@ -139,13 +147,7 @@ def document(found: Evaluation) -> dict[str, Any]:
         "settings": found.settings,
         "accuracy": accuracy,
         "distributions": [asdict(one) for one in found.distributions],
-        "memory": {
-            "training_pictures": memory.pool,
-            "median_distance": float(np.median(memory.made)),
-            "median_distance_of_new_renders": float(np.median(memory.fresh)),
-            "probability_nearer_than_new_render": memory.nearer,
-            "share_nearer_than_95_percent_of_new_renders": memory.suspicious,
-        },
+        "memory": memory and _memory_figures(memory),
         "diversity": {
             "vendi": diversity.made,
             "vendi_of_real_renders": diversity.real,
@@ -161,11 +163,23 @@ def document(found: Evaluation) -> dict[str, Any]:
                 "held_out": prompt.held_out,
                 "language": prompt.language,
                 "right": found.marks["model"][prompt.number],
-                "distance_to_training": float(memory.made[prompt.number]),
+                "distance_to_training": memory and float(memory.made[prompt.number]),
             }
             for prompt in found.prompts
         ],
         "notes": found.notes,
+    }
+
+
+def _memory_figures(memory: Memory) -> dict[str, Any]:
+    return {
+        "training_pictures": memory.pool,
+        "training_pictures_searched": memory.searched,
+        "searched": memory.among,
+        "median_distance": float(np.median(memory.made)),
+        "median_distance_of_new_renders": float(np.median(memory.fresh)),
+        "probability_nearer_than_new_render": memory.nearer,
+        "share_nearer_than_95_percent_of_new_renders": memory.suspicious,
     }
 
 

@@ -20,11 +20,14 @@ class TrainingBook:
     mix: Mix = field(default_factory=Mix)
 
 
-def training_book(folder: Path) -> TrainingBook:
-    """Read it from a model's pictor.json; a model of elsewhere is measured on the whole picturebook.
+def training_book(folder: Path) -> TrainingBook | None:
+    """Read it from a model's pictor.json.
 
     Args:
         folder: the model's.
+
+    Returns:
+        The book; None for a model that learnt from other pictures, or was made elsewhere.
 
     Raises:
         InputError: the file says something that no book has.
@@ -33,7 +36,7 @@ def training_book(folder: Path) -> TrainingBook:
     table = json.loads(sheet.read_text(encoding="utf-8")) if sheet.is_file() else {}
     said = table.get("picturebook")
     if said is None:
-        return TrainingBook()
+        return None
     try:
         return TrainingBook(seed=int(said["seed"]), mix=Mix.of(said["mix"]))
     except (TypeError, AttributeError, KeyError, ValueError) as error:

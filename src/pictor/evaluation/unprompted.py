@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -15,16 +15,23 @@ from pictor.core.errors import InputError
 from pictor.data.picturebook import Picturebook
 from pictor.engine.execute import Progress
 from pictor.engine.studio import Studio
-from pictor.evaluation.evaluate import MODEL, REAL, Distribution, Pixels
-from pictor.evaluation.judge import Judge, Sight
-from pictor.evaluation.metrics import frechet_distance, kernel_distance, manifold, vendi_score
-from pictor.evaluation.report import aligned, distribution_cells
+from pictor.evaluation.distribution import Distribution, beside
+from pictor.evaluation.evaluate import MODEL, REAL, Pixels
+from pictor.evaluation.judge import Judge
+from pictor.evaluation.metrics import vendi_score
+from pictor.evaluation.report import SET_COLUMNS, aligned, distribution_cells
 from pictor.evaluation.training_book import TrainingBook
 
+REFERENCE = "reference"
+"""The real renders that the model's pictures and as many other real renders are compared with."""
 MIN_PICTURES, MAX_PICTURES = 16, 8192
-_NEIGHBOURS = 5
+_SHOWN = 64
+"""Pictures of the model that the page shows."""
 _AT_ONCE = 64
 """Pictures asked of the model between two signs of life."""
+_WHOLE_BOOK = (
+    "real renders are of the whole picturebook, since the model names no picturebook that it learnt from"
+)
 _UNSEEN = 2**41
 """Number from which on the book's pictures are drawn: no run learns so many."""
 
@@ -47,14 +54,20 @@ class Unprompted:
     vendi: dict[str, float]
     """Source -> effective number of different pictures."""
     shown: dict[str, dict[str, float]]
-    """Source -> thing -> share of the pictures that show it, as the judge sees; the likeliest real ones
-    first."""
+    """Source, `REFERENCE` among them -> thing -> share of the pictures that show it, as the judge sees; the
+    likeliest first."""
+    samples: list[Pixels]
+    """The model's first pictures."""
+    notes: list[str] = field(default_factory=list)
 
-    @property
-    def missed(self) -> float:
-        """Half the sum of the differences of both shares: 0 where each thing is drawn as often as it is
-        real, 1 where no real thing is drawn."""
-        real, made = self.shown[REAL], self.shown[MODEL]
+    def missed(self, source: str) -> float:
+        """Share of a set's pictures that would have to show something else.
+
+        Half the sum of the differences of its shares of things from the reference's: 0 where each is shown as
+        often, 1 where nothing of the reference is. Small sets differ by chance alone: what other real renders
+        get is the floor.
+        """
+        real, made = self.shown[REFERENCE], self.shown[source]
         return sum(abs(real.get(name, 0) - made.get(name, 0)) for name in {*real, *made}) / 2
 
 
@@ -77,7 +90,7 @@ def evaluate_unprompted(
     pictures: int,
     seed: int = 0,
     settings: Mapping[str, str | int | float] = MappingProxyType({}),
-    trained_on: TrainingBook,
+    trained_on: TrainingBook | None,
     font: Path | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     say: Callable[[str], None] = lambda line: None,
@@ -90,7 +103,7 @@ def evaluate_unprompted(
         pictures: in each set, the model's and two of real renders.
         seed: of the model's first picture.
         settings: what else `generate` takes.
-        trained_on: the book that real renders are taken of.
+        trained_on: the book that real renders are taken of; None takes the whole picturebook.
         font: as in `Picturebook`.
         on_progress: called after each batch of pictures that the model makes.
         say: called with a line before each part of the work.
@@ -101,7 +114,8 @@ def evaluate_unprompted(
     """
     check_pictures(pictures)
     width, height = studio.traits.defaults.size
-    book = Picturebook(min(width, height), trained_on.seed, font, trained_on.mix)
+    known = trained_on or TrainingBook()
+    book = Picturebook(min(width, height), known.seed, font, known.mix)
     say(f"making {pictures} pictures")
     made: list[Pixels] = []
     while len(made) < pictures:
@@ -113,10 +127,8 @@ def evaluate_unprompted(
     say("drawing real renders")
     real = [book.draw(book.scene(n), n) for n in range(_UNSEEN, _UNSEEN + 2 * pictures)]
     say("judging")
-    against, sights = (
-        judge.look(real[:pictures]),
-        {MODEL: judge.look(made), REAL: judge.look(real[pictures:])},
-    )
+    against = judge.look(real[:pictures])
+    sights = {MODEL: judge.look(made), REAL: judge.look(real[pictures:])}
     return Unprompted(
         model=studio.traits.name,
         model_hash=studio.bundle.model_hash,
@@ -125,22 +137,15 @@ def evaluate_unprompted(
         pictures=pictures,
         seed=seed,
         settings=dict(settings),
-        distributions=[_beside(source, sight, against) for source, sight in sights.items()],
+        distributions=[
+            beside(source, "all", sight.features, against.features) for source, sight in sights.items()
+        ],
         vendi={source: vendi_score(sight.features) for source, sight in sights.items()},
-        shown={source: _shares(sight.best("thing1")) for source, sight in sights.items()},
-    )
-
-
-def _beside(source: str, sight: Sight, against: Sight) -> Distribution:
-    kernel, error = kernel_distance(sight.features, against.features)
-    return Distribution(
-        source=source,
-        split="all",
-        pictures=len(sight),
-        frechet=frechet_distance(sight.features, against.features),
-        kernel=kernel,
-        kernel_error=error,
-        manifold=manifold(against.features, sight.features, k=_NEIGHBOURS),
+        shown={
+            source: _shares(sight.best("thing1")) for source, sight in (sights | {REFERENCE: against}).items()
+        },
+        samples=made[:_SHOWN],
+        notes=[] if trained_on else [_WHOLE_BOOK],
     )
 
 
@@ -150,27 +155,54 @@ def _shares(things: Sequence[str]) -> dict[str, float]:
 
 def unprompted_document(found: Unprompted) -> dict[str, Any]:
     """Everything that was measured, as JSON values."""
-    return asdict(found) | {"size": list(found.size), "missed": found.missed}
+    figures = asdict(replace(found, samples=[]))
+    del figures["samples"]
+    missed = {source: found.missed(source) for source in (MODEL, REAL)}
+    return figures | {"size": list(found.size), "missed": missed}
 
 
 def unprompted_table(found: Unprompted) -> str:
     """The same as plain text."""
-    sets = [["", "FD", "KID x 1000", "precision", "recall", "density", "coverage", "Vendi"]]
-    for one in found.distributions:
-        sets.append([one.source, *distribution_cells(one), f"{found.vendi[one.source]:.1f}"])
-    real, made = found.shown[REAL], found.shown[MODEL]
-    things = [["", *real], [REAL, *(f"{100 * share:.1f}" for share in real.values())]]
-    things.append([MODEL, *(f"{100 * made.get(name, 0.0):.1f}" for name in real)])
-    size = f"{found.size[0]}x{found.size[1]}"
-    asked = "".join(f", {name} {value}" for name, value in found.settings.items())
     return "\n".join(
         [
-            f"{found.model}: {found.pictures} pictures of {size}, seeds from {found.seed} on{asked}",
+            f"{found.model}: {about_pictures(found)}",
             "",
             "Beside as many other real renders, in the judge's space",
-            *aligned(sets),
+            *aligned(set_rows(found)),
             "",
-            f"What they show, in per cent; {100 * found.missed:.1f}% would have to show something else",
-            *aligned(things),
+            f"What they show, in per cent; {about_missed(found)}",
+            *aligned(thing_rows(found)),
+            *found.notes,
         ]
     )
+
+
+def about_pictures(found: Unprompted) -> str:
+    """How many pictures were asked for, and how."""
+    size = f"{found.size[0]}x{found.size[1]}"
+    asked = "".join(f", {name} {value}" for name, value in found.settings.items())
+    return f"{found.pictures} pictures of {size}, seeds from {found.seed} on{asked}"
+
+
+def about_missed(found: Unprompted) -> str:
+    """What share would have to show something else, beside the floor."""
+    made, floor = (f"{100 * found.missed(source):.1f}%" for source in (MODEL, REAL))
+    return (
+        f"{made} of the model's would have to show something else, and {floor} of as many other real renders"
+    )
+
+
+def set_rows(found: Unprompted) -> list[list[str]]:
+    """The sets' measures below their head."""
+    rows = [[o.source, *distribution_cells(o), f"{found.vendi[o.source]:.1f}"] for o in found.distributions]
+    return [["", *SET_COLUMNS, "Vendi"], *rows]
+
+
+def thing_rows(found: Unprompted) -> list[list[str]]:
+    """Per cent of each set that shows each of the reference's things, below their names."""
+    names = list(found.shown[REFERENCE])
+    rows = [
+        [source, *(f"{100 * found.shown[source].get(name, 0.0):.1f}" for name in names)]
+        for source in (REFERENCE, REAL, MODEL)
+    ]
+    return [["", *names], *rows]

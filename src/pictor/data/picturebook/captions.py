@@ -17,7 +17,14 @@ from pictor.data.picturebook.surroundings import (
     ZH_NIGHT,
     ZH_NIGHT_SKY,
 )
-from pictor.data.picturebook.vocabulary import COLOUR_BY_NAME, THING_BY_NAME, Thing, has_article, plural
+from pictor.data.picturebook.vocabulary import (
+    COLOUR_BY_NAME,
+    THING_BY_NAME,
+    Thing,
+    article,
+    has_article,
+    plural,
+)
 
 _COUNTS = {2: "two", 3: "three", 4: "four"}
 _ZH_COUNTS = {1: "一", 2: "两", 3: "三", 4: "四"}
@@ -102,7 +109,7 @@ def noun_phrase(thing: Thing, name: str, colour: str | None, count: int = 1, *, 
         return f"{_COUNTS[count]} {words}"
     if bare or not has_article(name):
         return words
-    return f"{'an' if words[0] in 'aeiou' and not words.startswith(('uni', 'euro', 'ufo')) else 'a'} {words}"
+    return f"{article(words)} {words}"
 
 
 def _english_object(item: Item, colour: bool, count: int, rng: np.random.Generator) -> str:

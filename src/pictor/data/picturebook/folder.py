@@ -21,7 +21,7 @@ from PIL import Image
 
 from pictor.core.errors import Cancelled, InputError
 from pictor.data.picturebook.captions import Said, caption
-from pictor.data.picturebook.font import find_font
+from pictor.data.picturebook.font import find_font, font_digest
 from pictor.data.picturebook.hold_out import HOLD_OUT_RULE
 from pictor.data.picturebook.scenes import Mix, Picturebook
 
@@ -29,6 +29,7 @@ _PART = 1000
 """Pictures in a part, which is a folder of its own: no folder grows beyond what file browsers bear."""
 _RECORD = "picturebook.json"
 _LINES = ".lines.jsonl"
+_FONT = "font_sha256"
 _CAPTION = 41
 """Number of the random stream that the captions are drawn from."""
 
@@ -52,6 +53,7 @@ class FolderPlan:
             "seed": self.seed,
             "held_out": self.held_out,
             "mix": asdict(self.mix),
+            _FONT: font_digest(Path(self.font)),
         }
 
 
@@ -109,18 +111,41 @@ def _whole(out: Path, part: int, count: int) -> bool:
         return sum(1 for _ in file) == count
 
 
-def _claim(out: Path, plan: FolderPlan) -> None:
-    """Take the folder for this plan, or refuse one that holds something else."""
+def _held(out: Path) -> int:
+    """Pictures up to the last one that the folder holds."""
+    most = 0
+    for lines in out.glob(f"[0-9]*/{_LINES}"):
+        with lines.open("rb") as file:
+            most = max(most, int(lines.parent.name) * _PART + sum(1 for _ in file))
+    return most
+
+
+def _check_same(out: Path, record: dict[str, object], count: int) -> None:
+    """Refuse to go on with a folder of other settings, or of more pictures than are asked for."""
+    stored = json.loads((out / _RECORD).read_text(encoding="utf-8"))
+    # Compared as JSON, where tuples have become lists. A record that names no font is of any.
+    if {_FONT: record[_FONT]} | stored != json.loads(json.dumps(record)):
+        raise InputError(
+            f"{out} holds another picturebook",
+            expected=f"the settings and the font in {out / _RECORD}",
+            remedy="Give those to go on with it, or another folder.",
+            param="out",
+        )
+    if (held := _held(out)) > count:
+        raise InputError(
+            f"{out} holds {held} pictures, and count is {count}",
+            expected=f"a count of at least {held}",
+            remedy="Raise the count, or give another folder.",
+            param="count",
+        )
+
+
+def _claim(out: Path, plan: FolderPlan, count: int) -> None:
+    """Take the folder for this plan, or refuse one that holds something else, or more than is asked for."""
     record, stored = plan.record(), out / _RECORD
-    if stored.is_file():
-        # Compared as JSON, where tuples have become lists.
-        if json.loads(stored.read_text(encoding="utf-8")) != json.loads(json.dumps(record)):
-            raise InputError(
-                f"{out} holds another picturebook",
-                expected=f"the settings in {stored}",
-                remedy="Give those settings to go on with it, or another folder.",
-                param="out",
-            )
+    going_on = stored.is_file()
+    if going_on:
+        _check_same(out, record, count)
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(
             f"{out} is not empty",
@@ -131,7 +156,8 @@ def _claim(out: Path, plan: FolderPlan) -> None:
     out.mkdir(parents=True, exist_ok=True)
     for leftover in out.glob(".[0-9]*.[0-9]*"):  # of a run that was killed
         shutil.rmtree(leftover)
-    stored.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    if not going_on:
+        stored.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
 def _write_metadata(out: Path, parts: list[int]) -> None:
@@ -158,14 +184,14 @@ def write_folder(
     """Write `count` pictures as PNG files, and what they show as metadata.jsonl.
 
     The same arguments give the same files, whatever the number of workers; a folder that holds fewer pictures
-    of the same settings is added to.
+    of the same settings and font is added to.
 
     Args:
         out: a folder of its own; made if it does not exist.
         count: pictures in all, at least 1.
         size: side in pixels, 16 to 512.
         seed: of the book.
-        held_out: only compositions that training never sees.
+        held_out: only compositions that the rule keeps from training.
         mix: kinds of scene.
         font: a colour emoji font; None finds one.
         workers: processes that draw; None for one a core.
@@ -176,7 +202,8 @@ def write_folder(
         The path of metadata.jsonl.
 
     Raises:
-        InputError: a number out of range, no font, or a folder that holds something else.
+        InputError: a number out of range, no font, a mix without such scenes, or a folder that holds
+            something else or more pictures.
         Cancelled: stopped on request.
     """
     for name, value, low, high in (
@@ -188,7 +215,8 @@ def write_folder(
         if not low <= value <= high:
             raise InputError(f"{name} is {value}", expected=f"{low} to {high}", remedy="Mend it.", param=name)
     plan = FolderPlan(size=size, seed=seed, held_out=held_out, mix=mix or Mix(), font=str(find_font(font)))
-    _claim(out, plan)
+    _book(plan).scene(0, held_out=held_out)  # refuses a mix that holds no such scene, before any work
+    _claim(out, plan, count)
     lengths = [min(_PART, count - first) for first in range(0, count, _PART)]
     left = [part for part, length in enumerate(lengths) if not _whole(out, part, length)]
     done = count - sum(lengths[part] for part in left)

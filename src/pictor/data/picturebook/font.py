@@ -1,8 +1,9 @@
-"""Find a colour emoji font and draw one emoji from it."""
+"""Find a colour emoji font, and draw from it."""
 
 from __future__ import annotations
 
-from functools import lru_cache
+import hashlib
+from functools import cache, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,11 @@ from pictor.core.errors import InputError
 
 STRIKE = 109
 """Pixel size of the only bitmap strike that Noto Color Emoji holds."""
+
+_KNOWN = "🍎"
+"""What a font must draw in colour to be taken for a colour emoji font."""
+_COLOURFUL = 60
+"""Difference of a pixel's channels, 0 to 255, from which on it is a colour; empty boxes have none."""
 
 _PLACES = (
     "/usr/share/fonts",
@@ -31,17 +37,31 @@ def find_font(path: Path | None = None) -> Path:
         path: a font file; None looks for NotoColorEmoji.ttf in the system's font folders.
 
     Raises:
-        InputError: no such font.
+        InputError: no such font, or one that draws no emoji in colour.
     """
-    if path is not None:
-        if not path.is_file():
-            raise InputError(
-                f"font {path} does not exist",
-                expected="a colour emoji font file",
-                remedy="give the path of NotoColorEmoji.ttf",
-                param="font",
-            )
-        return path
+    found = _named(path) if path is not None else _systems()
+    _check_colour(found)
+    return found
+
+
+@cache
+def font_digest(path: Path) -> str:
+    """SHA-256 of a font's file: other versions draw other pictures."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _named(path: Path) -> Path:
+    if not path.is_file():
+        raise InputError(
+            f"font {path} does not exist",
+            expected="a colour emoji font file",
+            remedy="give the path of NotoColorEmoji.ttf",
+            param="font",
+        )
+    return path
+
+
+def _systems() -> Path:
     for place in _PLACES:
         found = sorted(Path(place).expanduser().rglob("NotoColorEmoji.ttf"))
         if found:
@@ -52,6 +72,20 @@ def find_font(path: Path | None = None) -> Path:
         remedy="apt-get install fonts-noto-color-emoji, or give its path with font = ...",
         param="font",
     )
+
+
+@cache
+def _check_colour(path: Path) -> None:
+    """Refuse a font of letters, which has an empty box for each emoji."""
+    drawing = draw_emoji(_KNOWN, path, 32)
+    colour = np.ptp(drawing[..., :3].astype(np.int16), axis=2) * (drawing[..., 3] > 0)
+    if colour.max() < _COLOURFUL:
+        raise InputError(
+            f"the font {path} draws {_KNOWN} without colour",
+            expected="a colour emoji font",
+            remedy="use NotoColorEmoji.ttf",
+            param="font",
+        )
 
 
 @lru_cache(maxsize=4)

@@ -34,6 +34,20 @@ def triple_held_out(first: str, relation: str, second: str) -> bool:
     return _bucket(first, relation, second) < TRIPLE_PERCENT
 
 
+def unseen_under_every_name(first: str, relation: str, second: str) -> bool:
+    """Whether training shows no picture of which "FIRST RELATION SECOND" is true.
+
+    The rule holds "left of" and "next to" out each by itself, but both are true of one picture: it is unseen
+    only where both are held out. "Next to" is true of two pictures, so that both orders must be.
+    """
+    names = [(first, relation, second)]
+    if relation in ("left of", "right of"):
+        names.append((first, "next to", second))
+    elif relation == "next to":
+        names += [(first, "left of", second), (second, "left of", first)]
+    return all(triple_held_out(*name) for name in names)
+
+
 def template_held_out(template: str) -> bool:
     """Whether this form of caption is kept from training."""
     return _bucket(template) < TEMPLATE_PERCENT

@@ -30,12 +30,17 @@ from pictor.data.picturebook.surroundings import (
     RELATIONS,
     STYLES,
     Place,
+    Style,
 )
 from pictor.data.picturebook.vocabulary import COLOUR_BY_NAME, COLOURS, THING_BY_NAME, THINGS, Colour, Thing
 
 _Named = TypeVar("_Named", Thing, Colour, Place)
 
 _SPRITE = 128
+_TRIES = 20_000
+"""Draws after which a mix is taken to hold no scene of the wanted split: a second or two."""
+_RELATED = 5
+"""Number of the random stream that scenes of two given things are drawn from."""
 _NAMES = {
     "things": set(THING_BY_NAME),
     "colours": {colour.name for colour in COLOURS},
@@ -84,6 +89,14 @@ class Mix:
             name: tuple(value) if isinstance(value, list) else value for name, value in table.items()
         }
         return cls(**values)
+
+    def told(self) -> str:
+        """Words for what it says otherwise than the default mix: "related=0, natural=1"."""
+        default, words = Mix(), []
+        for name, value in asdict(self).items():
+            if value != getattr(default, name):
+                words.append(f"{name}={f'{len(value)} of them' if name in _NAMES else format(value, 'g')}")
+        return ", ".join(words) or "the default one"
 
     def __post_init__(self) -> None:
         for name, known in _NAMES.items():
@@ -152,22 +165,45 @@ class Picturebook:
         return np.random.Generator(np.random.Philox(key=[self.seed, purpose], counter=[0, 0, 0, index]))
 
     def scene(self, index: int, *, held_out: bool = False) -> Scene:
-        """The record of picture `index`; `held_out` draws from the compositions that training never sees."""
+        """The record of picture `index`.
+
+        Args:
+            index: number of the picture.
+            held_out: draw from the compositions that the rule keeps from training; else from the others.
+
+        Raises:
+            InputError: the mix holds no such composition.
+        """
         rng = self.rng(index, 2 if held_out else 1)
-        while True:
-            scene = self._scene(rng, held_out)
+        for _ in range(_TRIES):
+            scene = self._scene(rng)
             if is_held_out(scene) == held_out:
                 return scene
+        split = "a held-out composition" if held_out else "a composition that is not held out"
+        raise InputError(
+            f"none of {_TRIES} scenes of this mix is {split} ({self.mix.told()})",
+            expected="a mix that holds some",
+            remedy="Lower mix.natural, raise mix.related, or name more things and colours.",
+            param="mix",
+        )
+
+    def related(self, index: int, first: str, relation: str, second: str) -> Scene:
+        """A scene of these two things in this relation; place, style and colours are drawn by `index`."""
+        rng = self.rng(index, _RELATED)
+        place, night, style, hidden = self._surroundings(rng)
+        coats = [(thing, self._coat(thing, hidden, rng)) for thing in (first, second)]
+        items = pair(coats[0], coats[1], RELATION_BY_NAME[relation], rng)
+        return Scene(items, relation, place.name, night, style.name)
 
     def _coat(self, thing: str, hidden: tuple[str, ...], rng: np.random.Generator) -> str | None:
         """A colour for an object that can be seen where it stands; None keeps its own."""
         if THING_BY_NAME[thing].surface == "never" or rng.random() < self.mix.natural:
             return None
         seen = [colour.name for colour in self._colours if colour.name not in hidden]
-        return seen[int(rng.integers(len(seen)))]
+        return seen[int(rng.integers(len(seen)))] if seen else None
 
-    def _scene(self, rng: np.random.Generator, held_out: bool) -> Scene:
-        kind = float(rng.random())
+    def _surroundings(self, rng: np.random.Generator) -> tuple[Place, bool, Style, tuple[str, ...]]:
+        """A place, whether it is night there, a style, and the colours that cannot be seen in them."""
         styled, place = rng.random() < self.mix.styled, self._places[int(rng.integers(len(self._places)))]
         night = bool(place.outdoors and rng.random() < self.mix.night)
         style = STYLES[int(rng.integers(1, len(STYLES))) if styled else 0]
@@ -176,6 +212,11 @@ class Picturebook:
         hidden = place.hides + style.hides + (NIGHT_HIDES if night else ())
         if style.name == "neon":  # everything is dark there, so that only what glows tells the place
             hidden = style.hides
+        return place, night, style, hidden
+
+    def _scene(self, rng: np.random.Generator) -> Scene:
+        kind = float(rng.random())
+        place, night, style, hidden = self._surroundings(rng)
         counted = kind < self.mix.counted and len(self._countable) > 0
         related = self.mix.counted <= kind < self.mix.counted + self.mix.related
         pool = self._countable if counted else self._things

@@ -69,7 +69,7 @@ TABLE = """
 🥛 | glass of milk, milk | 牛奶 | 杯 | all
 ☕ | cup of coffee, coffee | 咖啡 | 杯 | grey
 🍵 | cup of tea, tea | 茶 | 杯
-🍷 | glass of wine, wine | 红酒,葡萄酒 | 杯
+🍷 | glass of wine, wine | 葡萄酒 | 杯
 🍺 | mug of beer, beer | 啤酒 | 杯
 🍼 | baby bottle | 奶瓶 | 个 | grey
 # plants
@@ -186,7 +186,7 @@ TABLE = """
 ⛲ | fountain | 喷泉 | 座 | all
 🎡 | ferris wheel | 摩天轮 | 座 | never
 🎪 | circus tent | 马戏团帐篷 | 顶
-🏮 | lantern, red lantern | 灯笼 | 个
+🏮 | lantern | 灯笼 | 个
 # household
 🪑 | chair | 椅子 | 把
 🛋️ | sofa, couch | 沙发 | 张

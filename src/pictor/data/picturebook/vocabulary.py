@@ -48,6 +48,7 @@ _IRREGULAR = {
     "policeman": "policemen",
     "snowman": "snowmen",
     "die": "dice",
+    "dice": "dice",
     "potato": "potatoes",
     "tomato": "tomatoes",
     "mango": "mangoes",
@@ -92,6 +93,12 @@ class Colour:
 def has_article(name: str) -> bool:
     """Whether English puts "a" before this name."""
     return name not in _PLURAL and name not in _MASS
+
+
+def article(words: str) -> str:
+    """What English puts before these words, by their sound: "an orange cat", "a unicorn", "an hourglass"."""
+    vowel = words[0] in "aeiou" and not words.startswith(("uni", "euro", "ufo"))
+    return "an" if vowel or words.startswith("hour") else "a"
 
 
 def plural(name: str) -> str:
