@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ from pictor.training.objectives.distillation import (
     build,
     mean_velocity,
 )
-from pictor.training.parts import encode
+from pictor.training.parts import encode, open_unet
 from pictor.training.recipe import Recipe, validated
 
 try:
@@ -256,6 +257,7 @@ def test_a_trained_student_is_nearer_and_opens_as_a_model(
         ({"guidance_low": 0.6, "guidance_high": 0.5}, "guidance_high: .*0.5 is not above"),
         ({"times": "any", "own_share": 0.5}, "own_share: .*on its grid"),
         ({"teacher_solver": "magic"}, "teacher_solver"),
+        ({"student_teacher": "elsewhere"}, "student_teacher: .*no student"),
         ({"mix": {"dragons": 1.0}}, "mix: .*no share is called dragons"),
     ],
 )
@@ -274,11 +276,29 @@ def test_a_teacher_of_another_kind_is_refused(tmp_path: Path) -> None:
 
 
 @needs_font
+def test_what_a_student_had_learnt_moves_to_a_teacher_that_went_on(teacher: Path, tmp_path: Path) -> None:
+    """The student is its teacher plus 1/8; the new teacher is three times the old one."""
+    onwards, student = tmp_path / "teacher", tmp_path / "student"
+    shutil.copytree(teacher, onwards)
+    old = open_unet(teacher)
+    for folder, change in ((student, lambda p: p + 0.125), (onwards, lambda p: 3 * p)):
+        net = open_unet(teacher)
+        net.load_state_dict({name: change(tensor) for name, tensor in net.state_dict().items()})
+        net.save_pretrained(folder / "unet")
+    moved = objective(onwards, student=str(student), student_teacher=str(teacher)).module.unet
+    for name, tensor in moved.state_dict().items():
+        torch.testing.assert_close(tensor, 3 * old.state_dict()[name] + 0.125, atol=1e-5, rtol=1e-5)
+
+
+@needs_font
 def test_a_student_of_another_shape_is_refused(teacher: Path, tmp_path: Path) -> None:
     other = tiny.build(tmp_path / "model", tiny.TinyConfig(latent_size=4, channels=(64, 64)))
     with pytest.raises(InputError, match="another shape") as caught:
         objective(teacher, student=str(other))
     assert caught.value.param == "objective.student"
+    with pytest.raises(InputError, match="another shape") as caught:
+        objective(teacher, student=str(teacher), student_teacher=str(other))
+    assert caught.value.param == "objective.student_teacher"
 
 
 def test_shares_of_scenes_come_as_a_table() -> None:

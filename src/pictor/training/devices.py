@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal
 
@@ -70,6 +72,9 @@ def compile_networks(objective: Objective) -> None:
 
     The parts of the trained module are compiled one by one, since objectives call parts as well as the whole.
     """
+    # What the compiler remarks about itself helps nobody who trains.
+    warnings.filterwarnings("ignore", "Dynamo detected a call to a `functools.lru_cache`")
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     for network in networks(objective):
         for part in network.children() if network is objective.module else [network]:
             part.compile()

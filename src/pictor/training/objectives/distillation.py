@@ -72,6 +72,9 @@ class Config(NoisedCorpusKeys):
     """Model folder to learn from; the student starts as its copy, and inherits the rest of it."""
     student: Path | None = None
     """Model folder whose denoiser the student starts as instead: an earlier student of the same shape."""
+    student_teacher: Path | None = None
+    """That student's own teacher, where the new one has learnt on from it: the student starts as the new
+    teacher plus what it had changed of its own (Ilharco et al. 2023, arXiv 2212.04089)."""
     student_steps: int = Field(4, ge=1, le=1000)
     """Steps of the student's grid 1, 1 - 1/N, ..., 1/N, and its default number of steps."""
     teacher_steps: int = Field(8, ge=1, le=1000)
@@ -87,6 +90,13 @@ class Config(NoisedCorpusKeys):
     """Where steps start: on the student's grid, or anywhere in (0, 1], for any number of steps."""
     own_share: float = Field(0.0, ge=0, le=1)
     """Share of samples whose x_t is where the student's own steps lead from noise, and no noised picture."""
+
+    @field_validator("student_teacher")
+    @classmethod
+    def _of_a_student(cls, teacher: Path | None, others: ValidationInfo) -> Path | None:
+        if teacher is not None and others.data.get("student") is None:
+            raise ValueError("there is no student that this was the teacher of")
+        return teacher
 
     @field_validator("teacher_steps")
     @classmethod
@@ -215,14 +225,23 @@ class Teacher:
 
 def _first_student(config: Config, teacher: nn.Module) -> UNet2DConditionModel:
     unet = open_unet(config.student or config.teacher)
-    shapes = [{name: tensor.shape for name, tensor in net.state_dict().items()} for net in (unet, teacher)]
+    _check_same(unet, teacher, config, "student")
+    if config.student_teacher is not None:
+        earlier = open_unet(config.student_teacher)
+        _check_same(earlier, teacher, config, "student_teacher")
+        new, old = teacher.state_dict(), earlier.state_dict()
+        unet.load_state_dict({name: new[name] + own - old[name] for name, own in unet.state_dict().items()})
+    return unet
+
+
+def _check_same(net: nn.Module, teacher: nn.Module, config: Config, key: str) -> None:
+    shapes = [{name: tensor.shape for name, tensor in one.state_dict().items()} for one in (net, teacher)]
     if shapes[0] != shapes[1]:
         raise InputError(
-            f"the denoiser of {config.student} has another shape than that of {config.teacher}",
-            expected="an earlier student of this teacher",
-            param="objective.student",
+            f"the denoiser of {getattr(config, key)} has another shape than that of {config.teacher}",
+            expected="one of the same channels and layers",
+            param=f"objective.{key}",
         )
-    return unet
 
 
 class DistillationObjective(Sourced[CaptionedPictures]):
