@@ -228,6 +228,14 @@ def test_a_confused_caption_is_false(book: Picturebook) -> None:
         assert not describes(book.caption(scene, book.rng(i, 23), full=True), other)
 
 
+@needs_font
+def test_a_scene_of_the_only_thing_that_can_be_counted_is_confused_otherwise() -> None:
+    book = Picturebook(32, mix=Mix(counted=1, related=0, things=("grapes", "bread", "cat")))
+    for i in range(100):
+        scene = book.scene(i)
+        assert book.confused(scene, book.rng(i, 22)) != scene
+
+
 def test_one_picture_has_several_true_readings() -> None:
     cat, dog = Item("cat", "red", 0.4, 0.26, 0.5), Item("dog", None, 0.4, 0.74, 0.5)
     scene = Scene((cat, dog), "left of", "grass", False, "plain")

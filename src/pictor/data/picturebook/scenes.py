@@ -311,13 +311,13 @@ class Picturebook:
             others = [colour.name for colour in self._colours if colour.name != first.colour]
             coat = others[int(rng.integers(len(others)))]
             return replace(scene, items=_repainted(scene, thing=None, colour=coat))
-        if choice < 0.82:
-            places = [place for place in self._places if place.name != scene.place]
-            place = places[int(rng.integers(len(places)))]
-            return replace(scene, place=place.name, night=scene.night and place.outdoors)
         taken = [item.thing for item in scene.items]
         pool = self._countable if scene.count > 1 else self._things
         things = [thing.name for thing in pool if thing.name not in taken]
+        if choice < 0.82 or not things:
+            places = [place for place in self._places if place.name != scene.place]
+            place = places[int(rng.integers(len(places)))]
+            return replace(scene, place=place.name, night=scene.night and place.outdoors)
         return replace(
             scene, items=_repainted(scene, thing=things[int(rng.integers(len(things)))], colour=None)
         )
