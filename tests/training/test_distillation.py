@@ -258,6 +258,7 @@ def test_a_trained_student_is_nearer_and_opens_as_a_model(
         ({"times": "any", "own_share": 0.5}, "own_share: .*on its grid"),
         ({"teacher_solver": "magic"}, "teacher_solver"),
         ({"student_teacher": "elsewhere"}, "student_teacher: .*no student"),
+        ({"data": "somewhere", "teacher_language": "en"}, "teacher_language is of drawn pictures"),
         ({"mix": {"dragons": 1.0}}, "mix: .*no share is called dragons"),
     ],
 )
@@ -273,6 +274,25 @@ def test_a_teacher_of_another_kind_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="predicts eps") as caught:
         build({"teacher": str(folder)}, 0)
     assert caught.value.param == "objective.teacher"
+
+
+@needs_font
+def test_a_student_reads_chinese_as_its_teacher_reads_english(teacher: Path) -> None:
+    """The targets are those of a student that is told all in English; what it reads itself is not."""
+    mix = {"chinese": 1.0, "related": 0.5}
+    told = objective(teacher, guidance=3.0, teacher_language="en", mix=mix)
+    batch = told.batch(0, 8)
+    texts = [told.tokenizer.decode(row, skip_special_tokens=True) for row in batch["ids"]]
+    retold = [told.tokenizer.decode(row, skip_special_tokens=True) for row in batch["ids_retold"]]
+    assert not any(text.isascii() for text in texts if text)
+    assert all(text.isascii() for text in retold)
+    assert [bool(text) for text in texts] == [bool(text) for text in retold]
+    english = batch | {"ids": batch.pop("ids_retold")}
+    mixed = english | {"ids": batch["ids"], "ids_retold": english["ids"]}
+    (x, words, target), (same_x, other_words, same_target) = told.lesson(mixed), told.lesson(english)
+    torch.testing.assert_close(x, same_x)
+    torch.testing.assert_close(target, same_target)
+    assert not torch.equal(words, other_words)
 
 
 @needs_font

@@ -171,6 +171,8 @@ class CaptionedPictures:
     """Of the text encoders after the first."""
     noisings: int = 1
     """Samples of each picture that is trained on, which share its pixels."""
+    retold: str | None = None
+    """Language of a second caption that says the same, of drawn pictures."""
     kept: Kept | None = None
     """Latents in the place of the pictures that are trained on."""
     read: Read | None = None
@@ -200,10 +202,11 @@ class CaptionedPictures:
             image [B, H, W, 3] uint8, or kept latents [B, C, h, w] float32; ids [B, T] int64, and by a second
             tokenizer ids_2, or where they are read already ids [B, T, D] and pooled [B, P], float32; t [B];
             eps [B, C, h, w]; lot [B], uniform in [0, 1), for what else has to be decided of a sample. Where
-            pictures make several samples, image [P, H, W, 3] and the one of each sample, picture [B].
+            pictures make several samples, image [P, H, W, 3] and the one of each sample, picture [B]. Of
+            second captions ids_retold [B, T].
         """
         pictures: list[NDArray[Any]] = []
-        texts, times, noises, lots, places = [], [], [], [], []
+        texts, retold, times, noises, lots, places = [], [], [], [], [], []
         noisings = 1 if held_out else self.noisings
         for number in range(first, first + count):
             shown, turn = divmod(number, noisings)
@@ -213,6 +216,9 @@ class CaptionedPictures:
                 streams = [rng, *(_stream_beside(rng, other) for other in range(1, noisings))]
             rng = streams[turn]
             texts.append("" if rng.random() < self.empty_captions else text)
+            if self.retold is not None:
+                told: Any = self.pictures
+                retold.append(told.retold(shown, held_out, self.retold) if texts[-1] else "")
             times.append(self.draw_time(rng))
             rows, columns = (side // self.factor for side in pixels.shape[:2])
             noises.append(rng.standard_normal((self.channels, rows, columns), np.float32))
@@ -223,6 +229,8 @@ class CaptionedPictures:
         words = self.tokens(texts)
         if self.read is not None and not held_out:
             words = self.read(words)
+        if retold:
+            words["ids_retold"] = self.tokens(retold)["ids"]
         if noisings > 1:
             words["picture"] = np.array(places)
         return words | {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -28,8 +29,17 @@ def publish_model(objective: Objective, run: Path, *, graphs: bool = True) -> Pa
             objective.save(temporary)
         else:
             objective.save_draft(temporary)
+    _forget_places(temporary)
     if final.exists():
         final.rename(old)
     publish(temporary, final)
     shutil.rmtree(old, ignore_errors=True)
     return final
+
+
+def _forget_places(folder: Path) -> None:
+    """Take out of diffusers' configurations where on this machine each part was opened from."""
+    for file in folder.rglob("config.json"):
+        config = json.loads(file.read_text(encoding="utf-8"))
+        if config.pop("_name_or_path", None) is not None:
+            file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")

@@ -147,6 +147,11 @@ class BookPictures:
         pixels = self.book.draw(scene, number)
         return Shown(pixels, self.book.caption(scene, rng).text, rng)
 
+    def retold(self, number: int, held_out: bool, language: str) -> str:
+        """In this language what the caption of a sample says."""
+        scene = self.book.scene(number, held_out=held_out)
+        return self.book.retold(scene, self.book.rng(number, _PURPOSE), language).text
+
 
 @dataclass(frozen=True)
 class FolderPictures:

@@ -294,6 +294,12 @@ class Picturebook:
         said = choose_said(scene, rng)
         return captions.caption(scene, Said() if full else said, rng, language=chosen)
 
+    def retold(self, scene: Scene, rng: np.random.Generator, language: str) -> Caption:
+        """In this language what `caption` says by the same randomness in one or the other."""
+        rng.random()  # which of them
+        said = choose_said(scene, rng)
+        return captions.caption(scene, said, rng, language=language)
+
     def confused(self, scene: Scene, rng: np.random.Generator) -> Scene:
         """The same scene but for one attribute, for captions that are nearly right and false."""
         choice, first = float(rng.random()), scene.items[0]

@@ -35,7 +35,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from diffusers import UNet2DConditionModel
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 from torch import nn
 from transformers import CLIPTextModel
 
@@ -88,8 +88,17 @@ class Config(NoisedCorpusKeys):
     """The teacher is guided where low < t <= high, elsewhere its conditional velocity stands."""
     times: Literal["grid", "any"] = "grid"
     """Where steps start: on the student's grid, or anywhere in (0, 1], for any number of steps."""
+    teacher_language: Literal["en", "zh"] | None = None
+    """Language in which the teacher reads what the student reads in either: the student learns to draw for
+    the other as the teacher does for this. Of drawn pictures alone."""
     own_share: float = Field(0.0, ge=0, le=1)
     """Share of samples whose x_t is where the student's own steps lead from noise, and no noised picture."""
+
+    @model_validator(mode="after")
+    def _told_in_both(self) -> Config:
+        if self.data is not None and self.teacher_language is not None:
+            raise ValueError("teacher_language is of drawn pictures, and data is given")
+        return self
 
     @field_validator("student_teacher")
     @classmethod
@@ -272,6 +281,7 @@ class DistillationObjective(Sourced[CaptionedPictures]):
             factor=traits.latent_stride,
             empty_captions=config.empty_captions,
             noisings=config.noisings,
+            retold=config.teacher_language,
             draw_time=StartTime(config.student_steps, anywhere=config.times == "any"),
         )
         self.empty_1T = tokenize(self.tokenizer, [""])
@@ -279,12 +289,16 @@ class DistillationObjective(Sourced[CaptionedPictures]):
     def rate(self, name: str) -> float:
         return 1.0
 
-    def _words(self, ids_BT: torch.Tensor) -> tuple[torch.Tensor, Velocity]:
-        """The captions embedded, which both networks are given, and the teacher's velocity for them."""
-        empty_1T = self.empty_1T.to(ids_BT.device)
-        embedded = self.text_encoder(input_ids=torch.cat([ids_BT, empty_1T])).last_hidden_state
-        words_BTD, captioned_B = embedded[:-1], (ids_BT != empty_1T).any(1)
-        return words_BTD, self.teacher.velocity(words_BTD, embedded[-1:], captioned_B)
+    def _words(self, batch: Batch) -> tuple[torch.Tensor, Velocity]:
+        """The captions embedded as the student is given them, and the teacher's velocity for them."""
+        ids_BT = batch["ids"]
+        told_BT, empty_1T = batch.get("ids_retold", ids_BT), self.empty_1T.to(ids_BT.device)
+        embedded = self.text_encoder(input_ids=torch.cat([told_BT, empty_1T])).last_hidden_state
+        told_BTD, captioned_B = embedded[:-1], (ids_BT != empty_1T).any(1)
+        words_BTD = told_BTD
+        if "ids_retold" in batch:
+            words_BTD = self.text_encoder(input_ids=ids_BT).last_hidden_state
+        return words_BTD, self.teacher.velocity(told_BTD, embedded[-1:], captioned_B)
 
     def _roll(self, eps_BChw: torch.Tensor, t_B: torch.Tensor, words_BTD: torch.Tensor) -> torch.Tensor:
         """Where the student's own steps lead from noise, each sample down to its time on the grid."""
@@ -311,7 +325,7 @@ class DistillationObjective(Sourced[CaptionedPictures]):
     @torch.no_grad()
     def lesson(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """States x_t [B, C, h, w], embedded captions [B, T, D], and the velocities to learn."""
-        words_BTD, teacher = self._words(batch["ids"])
+        words_BTD, teacher = self._words(batch)
         x_BChw, t_B = self._states(batch, words_BTD), batch["t"]
         s_B = t_B - 1 / self.config.student_steps
         s_B = torch.where(s_B > _NEARLY_CLEAN, s_B, 0.0)
@@ -342,7 +356,7 @@ class DistillationObjective(Sourced[CaptionedPictures]):
             batch = beside(drawn, self.module)
             with torch.no_grad():
                 single, _ = self.loss(batch)
-                words_BTD, teacher = self._words(batch["ids"])
+                words_BTD, teacher = self._words(batch)
                 eps = batch["eps"]
                 one, zero = torch.ones_like(batch["t"]), torch.zeros_like(batch["t"])
                 wanted = eps - mean_velocity(teacher, eps, one, zero, many, self.config.teacher_solver)
