@@ -171,8 +171,6 @@ class CaptionedPictures:
     """Of the text encoders after the first."""
     noisings: int = 1
     """Samples of each picture that is trained on, which share its pixels."""
-    retold: str | None = None
-    """Language of a second caption that says the same, of drawn pictures."""
     kept: Kept | None = None
     """Latents in the place of the pictures that are trained on."""
     read: Read | None = None
@@ -202,8 +200,8 @@ class CaptionedPictures:
             image [B, H, W, 3] uint8, or kept latents [B, C, h, w] float32; ids [B, T] int64, and by a second
             tokenizer ids_2, or where they are read already ids [B, T, D] and pooled [B, P], float32; t [B];
             eps [B, C, h, w]; lot [B], uniform in [0, 1), for what else has to be decided of a sample. Where
-            pictures make several samples, image [P, H, W, 3] and the one of each sample, picture [B]. Of
-            second captions ids_retold [B, T].
+            pictures make several samples, image [P, H, W, 3] and the one of each sample, picture [B]. Where
+            captions are told in another language, too, ids_retold [B, T].
         """
         pictures: list[NDArray[Any]] = []
         texts, retold, times, noises, lots, places = [], [], [], [], [], []
@@ -212,13 +210,12 @@ class CaptionedPictures:
             shown, turn = divmod(number, noisings)
             fresh = turn == 0 or number == first
             if fresh:
-                pixels, text, rng = self.pictures.shown(shown, held_out)
+                pixels, text, rng, told = self.pictures.shown(shown, held_out)
                 streams = [rng, *(_stream_beside(rng, other) for other in range(1, noisings))]
             rng = streams[turn]
             texts.append("" if rng.random() < self.empty_captions else text)
-            if self.retold is not None:
-                told: Any = self.pictures
-                retold.append(told.retold(shown, held_out, self.retold) if texts[-1] else "")
+            if told is not None:
+                retold.append(told if texts[-1] else "")
             times.append(self.draw_time(rng))
             rows, columns = (side // self.factor for side in pixels.shape[:2])
             noises.append(rng.standard_normal((self.channels, rows, columns), np.float32))

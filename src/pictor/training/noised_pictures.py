@@ -40,7 +40,7 @@ class NoisedPictures:
         """
         images, noises = [], []
         for number in range(first, first + count):
-            pixels, _, rng = self.pictures.shown(number, held_out)
+            pixels, _, rng, _ = self.pictures.shown(number, held_out)
             sides = () if self.factor is None else [side // self.factor for side in pixels.shape[:2]]
             images.append(pixels)
             noises.append(rng.standard_normal((self.channels, *sides), np.float32))

@@ -37,6 +37,8 @@ class Shown(NamedTuple):
     caption: str
     rng: np.random.Generator
     """For what else has to be drawn for this sample."""
+    retold: str | None = None
+    """What the caption says in another language, where the source tells it."""
 
 
 class View(NamedTuple):
@@ -124,6 +126,8 @@ class BookPictures:
     """The picturebook's."""
 
     book: Picturebook
+    retold: str | None = None
+    """Language in which what each caption says is told again."""
     has_held_out: bool = field(default=True, init=False)
     folder: Path | None = field(default=None, init=False)
     still: StillPictures | None = field(default=None, init=False)
@@ -145,12 +149,10 @@ class BookPictures:
         scene = self.book.scene(number, held_out=held_out)
         rng = self.book.rng(number, _PURPOSE)
         pixels = self.book.draw(scene, number)
-        return Shown(pixels, self.book.caption(scene, rng).text, rng)
-
-    def retold(self, number: int, held_out: bool, language: str) -> str:
-        """In this language what the caption of a sample says."""
-        scene = self.book.scene(number, held_out=held_out)
-        return self.book.retold(scene, self.book.rng(number, _PURPOSE), language).text
+        retold = None
+        if self.retold is not None:
+            retold = self.book.retold(scene, self.book.rng(number, _PURPOSE), self.retold).text
+        return Shown(pixels, self.book.caption(scene, rng).text, rng, retold)
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ class TokenSamples:
         """Samples first .. first + count - 1: image [B, H, W, 3] uint8, and ids [B, T] int64 of captions."""
         pictures, texts = [], []
         for number in range(first, first + count):
-            pixels, text, rng = self.pictures.shown(number, held_out)
+            pixels, text, rng, _ = self.pictures.shown(number, held_out)
             pictures.append(pixels)
             texts.append("" if rng.random() < self.empty_captions else text)
         image = {"image": np.stack(pictures)}

@@ -27,7 +27,7 @@ Legend: B samples, C latent channels, h, w latent rows and columns, T tokens, D 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -52,6 +52,7 @@ from pictor.training.captioned_latents import (
 )
 from pictor.training.objectives import Batch, beside
 from pictor.training.parts import open_autoencoder, open_text_encoder, open_unet
+from pictor.training.pictures import BookPictures
 from pictor.training.pipeline_folder import PipelineFacts, write_pipeline
 from pictor.training.recipe import validated
 from pictor.training.sourced import Sourced
@@ -274,14 +275,16 @@ class DistillationObjective(Sourced[CaptionedPictures]):
         text_encoder, self.tokenizer = open_text_encoder(config.teacher)
         self.text_encoder: CLIPTextModel = text_encoder.eval().requires_grad_(False)
         self.encoder = PictureEncoder(open_autoencoder(config.teacher / "vae").float())
+        pictures = config.pictures(self.size, seed, traits.stride)
+        if isinstance(pictures, BookPictures):
+            pictures = replace(pictures, retold=config.teacher_language)
         self.source = CaptionedPictures(
-            pictures=config.pictures(self.size, seed, traits.stride),
+            pictures=pictures,
             tokenizer=self.tokenizer,
             channels=traits.latent_channels,
             factor=traits.latent_stride,
             empty_captions=config.empty_captions,
             noisings=config.noisings,
-            retold=config.teacher_language,
             draw_time=StartTime(config.student_steps, anywhere=config.times == "any"),
         )
         self.empty_1T = tokenize(self.tokenizer, [""])
